@@ -1,0 +1,24 @@
+"""Runs CUDA kernels on the CPU: the same .cu text as on the GPU, compiled with g++, on NumPy arrays.
+
+Threads of a block are fibers, so barriers, warp shuffles, votes and atomics mean what they mean on a GPU. Three
+modes check what a GPU does not: races, missing barriers, accesses out of bounds, undefined arithmetic, deadlocks.
+It cannot show: bank conflicts, register and shared memory limits, memory ordering, speed. Spin locks between
+blocks never end, for blocks run one after another.
+"""
+
+from __future__ import annotations
+
+from gpunet.emulator.build import asan_environment, unavailable
+from gpunet.emulator.module import Kernel, Parameter, RawModule
+from gpunet.emulator.settings import Settings, configure, settings
+
+__all__ = [
+    "Kernel",
+    "Parameter",
+    "RawModule",
+    "Settings",
+    "asan_environment",
+    "configure",
+    "settings",
+    "unavailable",
+]

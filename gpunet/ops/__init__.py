@@ -1,0 +1,47 @@
+"""Ops on bare arrays: NumPy, CuPy or emulated in, the same kind out; each op carries its gradient.
+
+    y = ops.conv2d(x, w, b, stride=2)
+    gx, gw, gb = ops.conv2d.grad(gy, x, w, stride=2)
+"""
+
+from gpunet.ops.conv import (
+    conv1d,
+    conv1d_input,
+    conv1d_weight,
+    conv2d,
+    conv2d_input,
+    conv2d_weight,
+    conv3d,
+    conv3d_input,
+    conv3d_weight,
+)
+from gpunet.ops.elementwise import add, relu
+from gpunet.ops.linear import linear
+from gpunet.ops.loss import cross_entropy
+from gpunet.ops.optim import sgd_step
+from gpunet.ops.pool import max_pool1d, max_pool2d, max_pool3d
+from gpunet.ops.reduce import sum_to_size
+from gpunet.ops.shape import flatten, reshape
+
+__all__ = [
+    "add",
+    "conv1d",
+    "conv1d_input",
+    "conv1d_weight",
+    "conv2d",
+    "conv2d_input",
+    "conv2d_weight",
+    "conv3d",
+    "conv3d_input",
+    "conv3d_weight",
+    "cross_entropy",
+    "flatten",
+    "linear",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "relu",
+    "reshape",
+    "sgd_step",
+    "sum_to_size",
+]

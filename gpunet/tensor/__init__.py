@@ -1,0 +1,7 @@
+"""Tensors and the tape."""
+
+from gpunet.tensor.gradcheck import gradcheck
+from gpunet.tensor.tape import no_grad
+from gpunet.tensor.tensor import Parameter, Tensor, apply, from_numpy, tensor
+
+__all__ = ["Parameter", "Tensor", "apply", "from_numpy", "gradcheck", "no_grad", "tensor"]

@@ -1,0 +1,94 @@
+"""What every backend offers: arrays in a chosen layout, transfers, and kernels where it has them."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from gpunet.backend.device import Device
+from gpunet.backend.layout import CONTIGUOUS, Layout, is_dense, memory_order
+
+__all__ = ["Array", "Backend"]
+
+Array = Any  # numpy.ndarray, cupy.ndarray or the emulated ndarray: one type per backend
+
+
+class Backend(abc.ABC):
+    """One device and the array library that serves it.
+
+    Ops allocate with `empty`, resolve strides with `dense`, and either compute through `xp` or `launch`
+    kernels (see `KernelBackend`). Nothing here waits for the device except `to_numpy` and `synchronize`.
+    """
+
+    name: ClassVar[str]
+    uses_kernels: ClassVar[bool] = False
+    xp: Any
+    device: Device
+
+    def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike, layout: Layout = CONTIGUOUS) -> Array:
+        """Return an uninitialised array of `shape` whose memory has the given layout."""
+        if layout == CONTIGUOUS or len(shape) < 3:
+            return self._allocate(shape, np.dtype(dtype))
+        order = memory_order(len(shape), layout)
+        memory = self._allocate(tuple(shape[axis] for axis in order), np.dtype(dtype))
+        return memory.transpose(tuple(np.argsort(order)))
+
+    def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike, layout: Layout = CONTIGUOUS) -> Array:
+        """Return an array of zeros."""
+        array = self.empty(shape, dtype, layout)
+        self.fill(array, 0)
+        return array
+
+    def dense(self, array: Array, layout: Layout) -> Array:
+        """Return the array itself where its memory already has `layout`, else a copy that has.
+
+        This is the only place where strides are resolved: negative, zero and misaligned ones too.
+        """
+        if is_dense(array, layout) and self._is_aligned(array):
+            return array
+        copy = self.empty(array.shape, array.dtype, layout)
+        self.copy(copy, array)
+        return copy
+
+    @contextlib.contextmanager
+    def dense_output(self, out: Array | None, layout: Layout) -> Iterator[Array | None]:
+        """Give `out` itself where its memory has `layout`, else memory that is copied to it at the end."""
+        if out is None or is_dense(out, layout):
+            yield out
+        else:
+            work = self.empty(out.shape, out.dtype, layout)
+            yield work
+            self.copy(out, work)
+
+    @abc.abstractmethod
+    def _allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """Return an uninitialised C-contiguous array."""
+
+    @abc.abstractmethod
+    def _is_aligned(self, array: Array) -> bool:
+        """Say whether the first element's address is a multiple of the element size."""
+
+    @abc.abstractmethod
+    def copy(self, out: Array, array: Array) -> None:
+        """Copy `array` into `out`: equal shape and dtype, any strides of `array`, `out` dense."""
+
+    @abc.abstractmethod
+    def fill(self, out: Array, value: float) -> None:
+        """Set every element of a dense array."""
+
+    @abc.abstractmethod
+    def from_numpy(self, array: npt.NDArray[Any]) -> Array:
+        """Move a NumPy array to the device; on the CPU the result shares memory with it."""
+
+    @abc.abstractmethod
+    def to_numpy(self, array: Array) -> npt.NDArray[Any]:
+        """Copy an array to the host, after every launch before it; on the CPU it is the array itself."""
+
+    @abc.abstractmethod
+    def synchronize(self) -> None:
+        """Wait until the device has done everything it was given."""

@@ -1,0 +1,108 @@
+"""The CUDA backend: CuPy arrays, our kernels through `cupy.RawModule` on CuPy's current stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpunet.backend import kernels
+from gpunet.backend.base import Array
+from gpunet.backend.device import Device
+from gpunet.backend.kernel_backend import Function, KernelBackend
+from gpunet.errors import DeviceError, OutOfMemoryError, layout_message
+
+__all__ = ["CupyBackend", "unavailable"]
+
+_HINT = 'pip install "gpunet[cuda12]" (or cuda13), with an NVIDIA driver on the machine'
+
+
+def unavailable() -> str | None:
+    """Say in one sentence why CuPy cannot be used here, or None where a kernel ran."""
+    try:
+        import cupy
+    except ImportError:
+        return "CuPy is not installed"
+    if not cupy.cuda.is_available():
+        return f"CuPy {cupy.__version__} is installed, but there is no usable NVIDIA driver or GPU"
+    try:
+        probe = cupy.RawKernel('extern "C" __global__ void probe(int* x) { x[0] = 7; }', "probe")
+        x = cupy.zeros(1, cupy.int32)
+        probe((1,), (1,), (x,))
+        return None if int(x[0]) == 7 else "a trial kernel returned a wrong value"
+    except Exception as error:  # whatever CuPy, NVRTC or the driver raise: the GPU is not usable
+        return f"a trial kernel failed: {type(error).__name__}: {error}"
+
+
+class CupyBackend(KernelBackend):
+    """One GPU."""
+
+    name = "cupy"
+
+    def __init__(self, index: int = 0) -> None:
+        super().__init__()
+        self.device = Device("cuda", index)
+        reason = unavailable()
+        if reason:
+            raise DeviceError(layout_message(str(self.device), f"{reason}.", hint=_HINT))
+        import cupy
+
+        count = cupy.cuda.runtime.getDeviceCount()
+        if index >= count:
+            raise DeviceError(
+                layout_message(str(self.device), "there is no such GPU.", expected=f"an index below {count}")
+            )
+        self.xp = cupy
+        self._device = cupy.cuda.Device(index)
+
+    def _compile(self, source: kernels.Source, defines: dict[str, str]) -> Callable[[str], Function]:
+        options = tuple(f"-D{macro}={value}" for macro, value in defines.items())
+        module = self.xp.RawModule(code=source.text, options=options)
+
+        def find(name: str) -> Function:
+            with self._device:
+                function = module.get_function(name)
+
+            def run(
+                grid: tuple[int, ...], block: tuple[int, ...], args: Sequence[Any], shared: int
+            ) -> None:
+                with self._device:
+                    function(grid, block, tuple(args), shared_mem=shared)
+
+            return run
+
+        return find
+
+    def _allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        try:
+            with self._device:
+                return self.xp.empty(shape, dtype)
+        except self.xp.cuda.memory.OutOfMemoryError as error:
+            raise OutOfMemoryError(
+                layout_message(
+                    str(self.device),
+                    f"no memory for an array of shape {shape} {dtype}: {error}.",
+                    hint="use a smaller batch",
+                )
+            ) from None
+
+    def _owns(self, array: object) -> bool:
+        return isinstance(array, self.xp.ndarray) and array.device.id == self.device.index
+
+    def _is_aligned(self, array: Array) -> bool:
+        return bool(array.data.ptr % array.dtype.itemsize == 0)
+
+    def _download(self, array: Array) -> npt.NDArray[Any]:
+        with self._device:
+            host: npt.NDArray[Any] = self.xp.asnumpy(array, order="A")
+        return host
+
+    def _upload(self, array: npt.NDArray[Any]) -> Array:
+        with self._device:
+            return self.xp.asarray(array)
+
+    def synchronize(self) -> None:
+        """Wait for the device."""
+        self._device.synchronize()

@@ -1,0 +1,237 @@
+"""The half of a backend that launches our kernels; CuPy and the emulator supply the rest."""
+
+from __future__ import annotations
+
+import abc
+import functools
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpunet.backend import kernels
+from gpunet.backend.base import Array, Backend
+from gpunet.backend.layout import coalesce, layout_of, memory_view
+from gpunet.errors import KernelError
+
+__all__ = ["KernelBackend", "blocks"]
+
+MAX_AXES = 8  # of the strided-copy and broadcasting kernels; must equal MAX_AXES of kernels/common.cuh
+_MAX_GRID = (2**31 - 1, 65535, 65535)
+
+Function = Callable[[tuple[int, ...], tuple[int, ...], Sequence[Any], int], None]
+
+
+def blocks(count: int, per_block: int = 256) -> int:
+    """Return how many blocks cover `count` items."""
+    return -(-count // per_block)
+
+
+class KernelBackend(Backend):
+    """A backend whose ops run CUDA kernels.
+
+    `launched` counts launches by kernel name, `host_reads` and `host_writes` count transfers. Kernels that
+    meet a user's mistake on the device write a code to `error_word`; the next host read raises it.
+    """
+
+    uses_kernels = True
+
+    def __init__(self) -> None:
+        self.launched: Counter[str] = Counter()
+        self.host_reads = 0
+        self.host_writes = 0
+        self._functions: dict[tuple[Any, ...], tuple[kernels.Kernel, list[np.dtype[Any]], Function]] = {}
+        self._errors: list[Exception] = []
+        self._error_word: Array | None = None
+
+    # What CuPy and the emulator each do in their own way.
+
+    @abc.abstractmethod
+    def _compile(self, source: kernels.Source, defines: dict[str, str]) -> Callable[[str], Function]:
+        """Compile a source; return what finds a kernel's function by name."""
+
+    @abc.abstractmethod
+    def _owns(self, array: object) -> bool:
+        """Say whether an object is an array of this backend on this device."""
+
+    @abc.abstractmethod
+    def _download(self, array: Array) -> npt.NDArray[Any]: ...
+
+    @abc.abstractmethod
+    def _upload(self, array: npt.NDArray[Any]) -> Array: ...
+
+    # Launching.
+
+    def launch(
+        self,
+        file: str,
+        name: str,
+        grid: int | tuple[int, ...],
+        block: int | tuple[int, ...],
+        args: Sequence[Any],
+        *,
+        shared: int = 0,
+        **macros: npt.DTypeLike,
+    ) -> None:
+        """Launch a kernel of `kernels/<file>` with checked arguments; nothing is launched for an empty grid.
+
+        Args:
+            file: name of the `.cu` file.
+            name: name of the kernel.
+            grid: blocks, up to three axes.
+            block: threads per block, up to three axes.
+            args: arrays of this backend (dense), None for a `*_or_null` pointer, scalars, structs.
+            shared: dynamic shared memory in bytes.
+            macros: dtypes for the file's macros, such as REAL=np.float32.
+
+        Raises:
+            KernelError: a wrong count, dtype, device, alignment, gaps in an array, or a grid too large.
+        """
+        grid = grid if isinstance(grid, tuple) else (grid,)
+        block = block if isinstance(block, tuple) else (block,)
+        if 0 in grid:
+            return
+        if any(size > limit for size, limit in zip(grid, _MAX_GRID, strict=False)):
+            raise KernelError(f"{name}: the grid {grid} exceeds the limit {_MAX_GRID}")
+        kernel, dtypes, function = self._function(file, name, macros)
+        checked = self._check(kernel, dtypes, args)
+        function(grid, block, checked, shared)
+        self.launched[name] += 1
+
+    def _function(
+        self, file: str, name: str, macros: dict[str, Any]
+    ) -> tuple[kernels.Kernel, list[np.dtype[Any]], Function]:
+        """Find a compiled kernel and the dtypes of its parameters, compiling on first use."""
+        key = (file, name, *sorted((macro, np.dtype(value).char) for macro, value in macros.items()))
+        if key not in self._functions:
+            source = kernels.load(file)
+            kernel = source.kernel(name)
+            defines = {macro: kernels.c_type(dtype) for macro, dtype in macros.items()}
+            if set(defines) != set(source.macros):
+                raise KernelError(f"{file} needs the macros {source.macros}, got {tuple(defines)}")
+            dtypes = [source.dtype(parameter.type, defines) for parameter in kernel.parameters]
+            self._functions[key] = kernel, dtypes, self._module(file, tuple(sorted(defines.items())))(name)
+        return self._functions[key]
+
+    @functools.lru_cache(maxsize=None)  # noqa: B019 - backends live as long as the process
+    def _module(self, file: str, defines: tuple[tuple[str, str], ...]) -> Callable[[str], Function]:
+        return self._compile(kernels.load(file), dict(defines))
+
+    def _check(
+        self, kernel: kernels.Kernel, dtypes: Sequence[np.dtype[Any]], args: Sequence[Any]
+    ) -> list[Any]:
+        """Return the arguments ready to pass, or raise a KernelError that names the wrong one."""
+        if len(args) != len(kernel.parameters):
+            expected = ", ".join(parameter.name for parameter in kernel.parameters)
+            raise KernelError(f"{kernel.name}: takes {len(kernel.parameters)} arguments ({expected}), got {len(args)}")
+        checked = []
+        for parameter, dtype, value in zip(kernel.parameters, dtypes, args, strict=True):
+            if not parameter.pointer:
+                value = kernels.scalar_bytes(kernel, parameter, dtype, value)
+            elif value is None:
+                if not parameter.nullable:
+                    raise KernelError(f"{kernel.name}: {parameter.name} must not be null")
+            elif problem := self._array_problem(value, dtype, parameter.any_memory):
+                raise KernelError(f"{kernel.name}: {parameter.name} {problem}")
+            checked.append(value)
+        return checked
+
+    def _array_problem(self, array: Any, dtype: np.dtype[Any], any_memory: bool) -> str | None:
+        """Say what makes an array unfit for a pointer parameter, or None."""
+        if not self._owns(array):
+            return f"must be an array on {self.device}, got {type(array).__module__}.{type(array).__name__}"
+        if any_memory:
+            return None
+        if array.dtype != dtype:
+            return f"must be {dtype}, got {array.dtype}"
+        if not self._is_aligned(array):
+            return f"is not aligned to {dtype.itemsize} bytes"
+        if layout_of(array) is None:
+            return f"must be dense, got strides {array.strides} for shape {array.shape}"
+        return None
+
+    def struct(self, file: str, name: str, **fields: Any) -> npt.NDArray[Any]:
+        """Return a by-value struct argument; every field of the C struct must be given."""
+        dtype = kernels.load(file).dtype(name, {})
+        if set(fields) != set(dtype.names or ()):
+            raise KernelError(f"struct {name} has the fields {dtype.names}, got {tuple(fields)}")
+        value = np.zeros((), dtype)
+        for field, content in fields.items():
+            value[field] = content
+        return value
+
+    # Errors that only the device sees.
+
+    @property
+    def error_word(self) -> Array:
+        """An int32 array of one element on the device: 0, or the code of the first error."""
+        if self._error_word is None:
+            self._error_word = self.zeros((1,), np.int32)
+        return self._error_word
+
+    def error_code(self, error: Exception) -> int:
+        """Return the code that a kernel writes to `error_word` so that the next host read raises `error`."""
+        for code, known in enumerate(self._errors, start=1):
+            if type(known) is type(error) and str(known) == str(error):
+                return code
+        self._errors.append(error)
+        return len(self._errors)
+
+    def _raise_device_error(self) -> None:
+        if self._error_word is None:
+            return
+        code = int(self._download(self._error_word)[0])
+        if code:
+            self.fill(self._error_word, 0)
+            raise type(self._errors[code - 1])(str(self._errors[code - 1]))
+
+    # Transfers, and the kernels every backend needs.
+
+    def from_numpy(self, array: npt.NDArray[Any]) -> Array:
+        """Move a NumPy array to the device, its memory layout kept where it is a layout of ours."""
+        self.host_writes += 1
+        return self._upload(array)
+
+    def to_numpy(self, array: Array) -> npt.NDArray[Any]:
+        """Copy an array to the host; raises what a kernel reported since the last read."""
+        self.host_reads += 1
+        host = self._download(array)
+        self._raise_device_error()
+        return host
+
+    def fill(self, out: Array, value: float) -> None:
+        """Set every element of a dense array, by a kernel."""
+        words = _words(out)
+        bits = np.array(value, out.dtype).view(words.dtype)[()]
+        self.launch("copy.cu", "fill", blocks(out.size), 256, (words, bits, out.size), ELEMENT=words.dtype)
+
+    def copy(self, out: Array, array: Array) -> None:
+        """Copy into a dense `out` from an array with any strides and alignment, by a kernel."""
+        layout = layout_of(out)
+        if layout is None or array.dtype != out.dtype or array.shape != out.shape:
+            raise KernelError(
+                f"copy: {array.shape} {array.dtype} does not fit a dense {out.shape} {out.dtype} output"
+            )
+        source = memory_view(array, layout)
+        sizes, strides = coalesce(source.shape, source.strides)
+        axes = self.axes(sizes, strides)
+        words = _words(out)
+        args = (words, array, axes, out.size, int(self._is_aligned(array)))
+        self.launch("copy.cu", "copy_strided", blocks(out.size), 256, args, ELEMENT=words.dtype)
+
+    def axes(self, sizes: Sequence[int], strides: Sequence[int]) -> npt.NDArray[Any]:
+        """Return the by-value struct `Axes` of kernels/common.cuh: how to walk one operand."""
+        if len(sizes) > MAX_AXES:
+            raise KernelError(f"kernels walk at most {MAX_AXES} axes, got sizes {tuple(sizes)}")
+        rest = [0] * (MAX_AXES - len(sizes))
+        return self.struct("copy.cu", "Axes", count=len(sizes), size=[*sizes, *rest], stride=[*strides, *rest])
+
+
+def _words(array: Array) -> Array:
+    """View an array's elements as unsigned integers of the same size."""
+    return array.view(_WORD[array.dtype.itemsize])
+
+
+_WORD = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}

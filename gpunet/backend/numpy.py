@@ -1,0 +1,42 @@
+"""The CPU backend: NumPy arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpunet.backend.base import Backend
+from gpunet.backend.device import Device
+
+__all__ = ["NumpyBackend"]
+
+
+class NumpyBackend(Backend):
+    """NumPy on the host; ops run their `cpu` or `reference` implementation."""
+
+    name = "numpy"
+    xp = np
+    device = Device("cpu")
+
+    def _allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        return np.empty(shape, dtype)
+
+    def _is_aligned(self, array: npt.NDArray[Any]) -> bool:
+        return array.flags.aligned
+
+    def copy(self, out: npt.NDArray[Any], array: npt.NDArray[Any]) -> None:
+        np.copyto(out, array, casting="no")
+
+    def fill(self, out: npt.NDArray[Any], value: float) -> None:
+        out.fill(value)
+
+    def from_numpy(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return array
+
+    def to_numpy(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return array
+
+    def synchronize(self) -> None:
+        """Nothing runs in the background here."""

@@ -1,0 +1,157 @@
+"""NVRTC by ctypes: compiles kernels to machine code without a GPU or a driver, to check them.
+
+CuPy compiles what runs on a GPU; it cannot compile without one. The options here are CuPy's, so what
+passes here is what CuPy will build.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpunet.backend.kernels import Source
+from gpunet.errors import KernelError, layout_message
+
+__all__ = ["Compiled", "Usage", "compile_source", "unavailable", "version"]
+
+# What CuPy passes to NVRTC for a RawModule, and: registers that spill to memory are errors.
+_OPTIONS = ("-std=c++17", "-ftz=true", "--device-as-default-execution-space")
+_CHECKS = ("--ptxas-options=-v", "--ptxas-options=--warn-on-spills", "--ptxas-options=-Werror")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one thread, or one block, of a compiled kernel uses."""
+
+    registers: int
+    shared_bytes: int
+    spill_bytes: int
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """Machine code for one architecture, the use of each kernel, and every word the compiler said."""
+
+    cubin: bytes
+    usage: Mapping[str, Usage]
+    warnings: str
+
+
+def _candidates() -> list[Path]:
+    """Return possible paths of libnvrtc: NVIDIA's wheels, then a CUDA toolkit; newest first."""
+    folders: list[Path] = []
+    spec = importlib.util.find_spec("nvidia")
+    for root in spec.submodule_search_locations or [] if spec else []:
+        folders += [Path(root) / "cuda_nvrtc" / "lib", Path(root) / "cu13" / "lib"]
+    if "CUDA_PATH" in os.environ:
+        folders.append(Path(os.environ["CUDA_PATH"]) / "lib64")
+    return [path for folder in folders for path in sorted(folder.glob("libnvrtc.so.1*"), reverse=True)]
+
+
+@functools.cache
+def _library() -> ctypes.CDLL | None:
+    for path in _candidates():
+        if "builtins" not in path.name:
+            # NVRTC opens its builtins by name; loaded first, they are found wherever they lie.
+            for builtins in path.parent.glob("libnvrtc-builtins.so*"):
+                ctypes.CDLL(str(builtins), mode=ctypes.RTLD_GLOBAL)
+            return ctypes.CDLL(str(path))
+    return None
+
+
+def unavailable() -> str | None:
+    """Say in one sentence why NVRTC cannot be used here, or None where it can."""
+    if _library() is None:
+        return "NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12"
+    return None
+
+
+def version() -> str:
+    """Return NVRTC's version, such as "12.9"."""
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    _require().nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
+    return f"{major.value}.{minor.value}"
+
+
+def _require() -> ctypes.CDLL:
+    library = _library()
+    if library is None:
+        raise KernelError(layout_message("nvrtc", f"{unavailable()}."))
+    return library
+
+
+def compile_source(source: Source, defines: Mapping[str, str], arch: int) -> Compiled:
+    """Compile a kernel file for one GPU architecture; no GPU is needed.
+
+    Args:
+        source: from `kernels.load`.
+        defines: values of the file's macros.
+        arch: compute capability times ten, such as 90 for an H100.
+
+    Raises:
+        KernelError: NVRTC is missing or refuses the text, or a kernel spills registers; with its log.
+    """
+    library = _require()
+    options = [*_OPTIONS, *_CHECKS, f"-arch=sm_{arch}", *(f"-D{k}={v}" for k, v in defines.items())]
+    program = ctypes.c_void_p()
+    text = source.text.encode()
+    library.nvrtcCreateProgram(ctypes.byref(program), text, source.file.encode(), 0, None, None)
+    try:
+        encoded = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
+        failed = library.nvrtcCompileProgram(program, len(options), encoded)
+        log = _bytes(program, "ProgramLog").rstrip(b"\0").decode()
+        if failed:
+            raise KernelError(f"{source.file} for sm_{arch} with {dict(defines)} does not compile:\n{log}")
+        return Compiled(_bytes(program, "CUBIN"), _usage(log), _warnings(log))
+    finally:
+        library.nvrtcDestroyProgram(ctypes.byref(program))
+
+
+def _bytes(program: ctypes.c_void_p, what: str) -> bytes:
+    """Fetch a result of variable size from NVRTC."""
+    library, size = _require(), ctypes.c_size_t()
+    getattr(library, f"nvrtcGet{what}Size")(program, ctypes.byref(size))
+    buffer = ctypes.create_string_buffer(size.value)
+    getattr(library, f"nvrtcGet{what}")(program, buffer)
+    return buffer.raw
+
+
+_ENTRY = re.compile(
+    r"Compiling entry function '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads.*?"
+    r"Used (\d+) registers([^\n]*)",
+    re.DOTALL,
+)
+
+
+def _usage(log: str) -> dict[str, Usage]:
+    """Read registers, shared memory and spills of each kernel from the assembler's log."""
+    found = {}
+    for name, stores, loads, registers, rest in _ENTRY.findall(log):
+        shared = re.search(r"(\d+) bytes smem", rest)
+        found[name] = Usage(int(registers), int(shared[1]) if shared else 0, int(stores) + int(loads))
+    return found
+
+
+def _warnings(log: str) -> str:
+    """Return the lines of a log that are not plain resource reports."""
+    return "\n".join(line for line in log.splitlines() if "warning" in line.lower())
+
+
+def register_limit(max_threads: int, blocks_per_multiprocessor: int = 1) -> int:
+    """Return how many registers a thread may use for the launch bounds to hold."""
+    return min(255, 65536 // (max_threads * blocks_per_multiprocessor))
+
+
+def supported_archs() -> Sequence[int]:
+    """Return the architectures that this NVRTC compiles for."""
+    library, count = _require(), ctypes.c_int()
+    library.nvrtcGetNumSupportedArchs(ctypes.byref(count))
+    archs = (ctypes.c_int * count.value)()
+    library.nvrtcGetSupportedArchs(archs)
+    return list(archs)

@@ -1,0 +1,433 @@
+"""RawModule and Kernel: CUDA kernels on NumPy arrays, with the calls of cupy.RawModule."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import math
+import os
+import re
+import struct
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from gpunet.emulator import build
+from gpunet.emulator.settings import MODES, SCHEDULES, settings
+from gpunet.errors import KernelError, layout_message
+
+MAX_THREADS = 1024
+MAX_BLOCK = (1024, 1024, 64)
+MAX_GRID = (2**31 - 1, 65535, 65535)
+MAX_DYNAMIC_SHARED = 227 * 1024
+MAX_ARGUMENT_BYTES = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One parameter of a kernel, as the compiler sees it.
+
+    Args:
+        kind: 'pointer', 'int', 'uint' (bool too), 'float' or 'struct'.
+        size: bytes.
+        pointee: of a pointer, what it points to, like NumPy's 'f4', 'i8', 'u1', 'b1', or 'V16' for a struct of 16
+            bytes and 'V0' for void; '' for the others.
+        const: whether a pointer promises not to write.
+        name: as in the source.
+    """
+
+    kind: str
+    size: int
+    pointee: str
+    const: bool
+    name: str = ""
+
+
+class _CParameter(ctypes.Structure):
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("kind", ctypes.c_int),
+        ("size", ctypes.c_int),
+        ("offset", ctypes.c_int),
+        ("pointee_kind", ctypes.c_int),
+        ("pointee_size", ctypes.c_int),
+        ("pointee_align", ctypes.c_int),
+        ("pointee_const", ctypes.c_int),
+    ]
+
+
+class _CKernel(ctypes.Structure):
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("run", ctypes.c_void_p),
+        ("max_threads", ctypes.c_int),
+        ("parameter_count", ctypes.c_int),
+        ("parameters", ctypes.POINTER(_CParameter)),
+        ("library", ctypes.c_void_p),
+    ]
+
+
+_LAUNCH_TYPES = [
+    *(ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t),  # kernel, arguments
+    *([ctypes.c_uint] * 6),  # grid, block
+    *(ctypes.c_size_t, ctypes.c_int, ctypes.c_uint, ctypes.c_int),  # dynamic shared, schedule, seed, workers
+]
+_KINDS = {"p": "pointer", "i": "int", "u": "uint", "b": "uint", "f": "float", "s": "struct"}
+
+
+class RawModule:
+    """Kernels compiled for the CPU, as cupy.RawModule compiles them for the GPU.
+
+    Args:
+        code: CUDA C++ text; every kernel in it is declared extern "C" __global__ void.
+        path: a file with such text, instead of `code`.
+        options: for the compiler: "-DNAME=value" and "-Idirectory".
+        mode: 'fast', 'race' or 'asan'; None takes it from `settings`.
+
+    Attributes:
+        names: the kernels' names.
+        mode: as above.
+
+    Raises:
+        KernelError: the text does not compile, or the emulator cannot run here (see `unavailable`).
+
+    Example:
+        >>> twice = RawModule(code='extern "C" __global__ void twice(float* x) { x[threadIdx.x] *= 2; }')
+        >>> x = np.ones(3, np.float32)
+        >>> twice.get_function("twice")((1,), (3,), (x,))
+        >>> x
+        array([2., 2., 2.], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        *,
+        code: str | None = None,
+        path: str | os.PathLike[str] | None = None,
+        options: Sequence[str] = (),
+        mode: str | None = None,
+    ) -> None:
+        self.mode = settings().mode if mode is None else mode
+        if self.mode not in MODES:
+            raise KernelError(
+                layout_message("RawModule", "there is no such mode.", expected=f"{' or '.join(MODES)}, got {mode!r}")
+            )
+        if self.mode == "asan" and "asan" not in os.environ.get("LD_PRELOAD", ""):
+            raise KernelError(
+                layout_message(
+                    "RawModule",
+                    "asan mode needs AddressSanitizer in the process from its start.",
+                    hint="start Python with the environment variables of gpunet.emulator.asan_environment()",
+                )
+            )
+        if (code is None) == (path is None):
+            raise KernelError(layout_message("RawModule", "expected either code or path."))
+        name = "<code>" if path is None else os.fspath(path)
+        self._path, runtime_path = build.library(_text(code, path), name, options, self.mode)
+        self._library = ctypes.CDLL(str(self._path))  # RTLD_LOCAL: the runtimes of two modes must not mix
+        runtime = ctypes.CDLL(str(runtime_path))
+        self._launch = runtime.gpunet_launch
+        self._launch.argtypes = _LAUNCH_TYPES
+        self._launch.restype = ctypes.c_char_p
+        self._kernels: dict[str, _CKernel] = {}
+        first = _CKernel.in_dll(self._library, "gpunet_kernels")
+        table = ctypes.cast(ctypes.pointer(first), ctypes.POINTER(_CKernel))
+        number = 0
+        while table[number].name:
+            self._kernels[table[number].name.decode()] = table[number]
+            number += 1
+        self.names: tuple[str, ...] = tuple(self._kernels)
+
+    def get_function(self, name: str) -> Kernel:
+        """A kernel by name.
+
+        Raises:
+            KernelError: there is none of this name.
+        """
+        if name not in self._kernels:
+            raise KernelError(
+                layout_message(
+                    "RawModule", f"there is no kernel {name!r}.", expected="one of " + ", ".join(sorted(self.names))
+                )
+            )
+        return Kernel(self, self._kernels[name])
+
+    def get_global(self, name: str, dtype: DTypeLike, shape: int | Sequence[int]) -> NDArray[Any]:
+        """A view of a __constant__ or __device__ variable; writing to it changes the variable.
+
+        Raises:
+            KernelError: there is no such variable.
+        """
+        sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+        count = math.prod(sizes)
+        try:
+            memory = (ctypes.c_char * (count * np.dtype(dtype).itemsize)).in_dll(self._library, name)
+        except ValueError:
+            raise KernelError(
+                layout_message(
+                    "RawModule",
+                    f"there is no variable {name!r}.",
+                    expected="a __constant__ or __device__ variable at file scope, not static or const",
+                )
+            ) from None
+        return np.frombuffer(memory, dtype).reshape(sizes)
+
+
+def _text(code: str | None, path: str | os.PathLike[str] | None) -> str:
+    if path is None:
+        return str(code)
+    try:
+        return Path(path).read_text()
+    except OSError as error:
+        raise KernelError(
+            layout_message("RawModule", f"{os.fspath(path)} cannot be read: {error.strerror}.")
+        ) from None
+
+
+class Kernel:
+    """A kernel of a `RawModule`; call it to launch it. The launch returns when the kernel has finished.
+
+    Attributes:
+        name: as in the source.
+        parameters: what the compiler says of each parameter.
+    """
+
+    def __init__(self, module: RawModule, entry: _CKernel) -> None:
+        self._module = module
+        self._address = ctypes.addressof(entry)
+        self.name: str = entry.name.decode()
+        self.max_threads: int = entry.max_threads
+        found = [entry.parameters[i] for i in range(entry.parameter_count)]
+        self.parameters = tuple(map(_parameter, found))
+        self._converters = [self._converter(i, parameter) for i, parameter in enumerate(found)]
+        self._struct = struct.Struct(_argument_format(found))
+        if self._struct.size > MAX_ARGUMENT_BYTES:
+            raise self._error(f"its arguments take {self._struct.size} bytes, more than {MAX_ARGUMENT_BYTES}.")
+
+    def __call__(
+        self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], shared_mem: int = 0
+    ) -> None:
+        """Launch the kernel and wait for its end.
+
+        Args:
+            grid: blocks along x, y, z; missing ones are 1.
+            block: threads along x, y, z of a block, at most 1024 in all.
+            args: one per parameter: a NumPy array for a pointer (its dtype must be the pointee's; its memory is used
+                as it lies), None for a null pointer, a NumPy scalar of the parameter's type, a Python int or float
+                that fits, a 0-d array or scalar of a struct's size.
+            shared_mem: bytes of dynamic shared memory.
+
+        Raises:
+            KernelError: an argument or the launch shape is wrong (nothing has run then), or the kernel broke a rule.
+        """
+        grid_sizes = self._sizes("grid", grid, MAX_GRID)
+        block_sizes = self._sizes("block", block, MAX_BLOCK)
+        if block_sizes[0] * block_sizes[1] * block_sizes[2] > self.max_threads:
+            bounded = "of the kernel's launch bounds" if self.max_threads != MAX_THREADS else "that a block can have"
+            raise self._error(
+                f"the block {block_sizes} has too many threads.",
+                expected=f"at most the {self.max_threads} {bounded}, got {math.prod(block_sizes)}",
+            )
+        if not 0 <= shared_mem <= MAX_DYNAMIC_SHARED:
+            raise self._error(
+                "the dynamic shared memory has a bad size.",
+                expected=f"0 to {MAX_DYNAMIC_SHARED} bytes, got {shared_mem}",
+            )
+        if len(args) != len(self._converters):
+            names = ", ".join(parameter.name for parameter in self.parameters)
+            raise self._error(
+                "the number of arguments is wrong.",
+                expected=f"{len(self._converters)} arguments ({names}), got {len(args)}",
+            )
+        values = [convert(argument) for convert, argument in zip(self._converters, args, strict=True)]
+        packed = self._struct.pack(*values)
+        current = settings()
+        workers = 1 if self._module.mode != "fast" else current.workers or _cpus()
+        schedule = SCHEDULES.index(current.schedule)
+        message = self._module._launch(
+            *(self._address, packed, len(packed), *grid_sizes, *block_sizes),
+            *(shared_mem, schedule, current.seed, workers),
+        )
+        if message is not None:
+            raise KernelError(f"{self.name}: {self._in_words(message.decode(errors='replace'), args)}")
+
+    def __repr__(self) -> str:
+        return f"<Kernel {self.name}({', '.join(parameter.name for parameter in self.parameters)})>"
+
+    def _error(self, problem: str, **details: str) -> KernelError:
+        return KernelError(layout_message(self.name, problem, **details))  # type: ignore[arg-type]
+
+    def _sizes(self, what: str, given: Sequence[int], limits: tuple[int, int, int]) -> tuple[int, ...]:
+        try:
+            sizes = tuple(int(size) for size in given)
+            if len(sizes) == 3 and all(1 <= size <= limit for size, limit in zip(sizes, limits, strict=True)):
+                return sizes
+        except (TypeError, ValueError):
+            sizes = ()
+        if 1 <= len(sizes) < 3:
+            return self._sizes(what, (*sizes, *[1] * (3 - len(sizes))), limits)
+        raise self._error(
+            f"the {what} has bad sizes.",
+            expected=f"1 to 3 integers from 1 to {limits[0]}, {limits[1]} and {limits[2]}, got {given!r}",
+        )
+
+    def _converter(self, number: int, found: _CParameter) -> Callable[[Any], Any]:
+        """A function from an argument to the value that struct packs; it raises KernelError for a wrong one."""
+        parameter = self.parameters[number]
+
+        def wrong(argument: Any, expected: str, hint: str = "") -> KernelError:
+            return self._error(
+                f"argument {number} ({parameter.name}) does not fit the kernel's parameter.",
+                expected=f"{expected}, got {_describe(argument)}",
+                hint=hint,
+            )
+
+        if parameter.kind == "pointer":
+            return _pointer_converter(parameter, found.pointee_align, wrong)
+        if parameter.kind == "struct":
+            return _struct_converter(parameter, wrong)
+        return _scalar_converter(parameter, chr(found.kind) == "b", wrong)
+
+    def _in_words(self, message: str, args: Sequence[Any]) -> str:
+        """Put arguments and source lines in the place of the addresses of a race report."""
+
+        def place(match: re.Match[str]) -> str:
+            address = int(match.group(1), 16)
+            for number, (argument, parameter) in enumerate(zip(args, self.parameters, strict=True)):
+                if isinstance(argument, np.ndarray):
+                    low, high = np.lib.array_utils.byte_bounds(argument)
+                    if low <= address < high:
+                        offset = address - argument.__array_interface__["data"][0]
+                        return f"argument {number} ({parameter.name}), byte offset {offset}"
+            return "memory outside the arguments"
+
+        def site(match: re.Match[str]) -> str:
+            line = _line_of(self._module._path, int(match.group(1), 16))
+            return f" at {line}" if line else ""
+
+        return re.sub(r"\{site (\w+)\}", site, re.sub(r"\{address (\w+)\}", place, message))
+
+
+def _parameter(found: _CParameter) -> Parameter:
+    pointee = ""
+    kind = _KINDS[chr(found.kind)]
+    if kind == "pointer":
+        letter = chr(found.pointee_kind)
+        pointee = ("V" if letter in "vs" else "u" if letter == "p" else letter) + str(found.pointee_size)
+    return Parameter(kind, found.size, pointee, bool(found.pointee_const), (found.name or b"").decode())
+
+
+def _argument_format(found: Sequence[_CParameter]) -> str:
+    """The format for struct.pack that lays the arguments out as the compiler does."""
+    letters = {"f": {4: "f", 8: "d"}, "i": {1: "b", 2: "h", 4: "i", 8: "q"}, "u": {1: "B", 2: "H", 4: "I", 8: "Q"}}
+    letters["b"] = letters["u"]
+    pieces = ["="]
+    end = 0
+    for parameter in found:
+        pieces.append("x" * (parameter.offset - end))
+        kind = chr(parameter.kind)
+        pieces.append("Q" if kind == "p" else f"{parameter.size}s" if kind == "s" else letters[kind][parameter.size])
+        end = parameter.offset + parameter.size
+    return "".join(pieces)
+
+
+_Wrong = Callable[..., KernelError]
+
+
+def _pointer_converter(parameter: Parameter, align: int, wrong: _Wrong) -> Callable[[Any], int]:
+    pointee, const = parameter.pointee, parameter.const
+    is_struct = pointee.startswith("V")
+    itemsize = int(pointee[1:])
+    exact = None if is_struct else np.dtype(pointee)
+    expected = f"a NumPy array of {exact or 'any dtype'}"
+    if is_struct and itemsize:
+        expected = f"a NumPy array of whole structs of {itemsize} bytes"
+
+    def convert(argument: Any) -> int:
+        if argument is None:
+            return 0
+        if not isinstance(argument, np.ndarray):
+            raise wrong(argument, expected)
+        if argument.dtype != exact if exact is not None else (itemsize and argument.nbytes % itemsize):
+            raise wrong(argument, expected)
+        address: int = argument.__array_interface__["data"][0]
+        if not const and not argument.flags.writeable:
+            raise wrong(argument, "an array that can be written", "declare the parameter const, or copy the array")
+        if address % align:
+            raise wrong(argument, f"memory aligned to {align} bytes", "copy the array")
+        return address
+
+    return convert
+
+
+def _struct_converter(parameter: Parameter, wrong: _Wrong) -> Callable[[Any], bytes]:
+    def convert(argument: Any) -> bytes:
+        if isinstance(argument, (np.ndarray, np.generic)) and argument.nbytes == parameter.size and not argument.ndim:
+            return argument.tobytes()
+        raise wrong(argument, f"a 0-d structured array or a NumPy scalar of {parameter.size} bytes")
+
+    return convert
+
+
+def _scalar_converter(parameter: Parameter, is_bool: bool, wrong: _Wrong) -> Callable[[Any], int | float]:
+    size = parameter.size
+    dtype = np.dtype("?") if is_bool else np.dtype(f"{parameter.kind[0]}{size}")
+    if parameter.kind == "float":
+        largest = float(np.finfo(dtype).max)
+
+        def convert_float(argument: Any) -> float:
+            if type(argument) is float:
+                if abs(argument) > largest and math.isfinite(argument):
+                    raise wrong(argument, f"a float that fits {dtype}")
+                return argument
+            if isinstance(argument, (np.generic, np.ndarray)) and argument.dtype == dtype and not argument.ndim:
+                return float(argument)
+            raise wrong(argument, f"a float or a NumPy {dtype}", f"float(x) or np.{dtype}(x)")
+
+        return convert_float
+    low, high = (0, 1) if is_bool else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+
+    def convert_int(argument: Any) -> int:
+        if type(argument) is int or (is_bool and type(argument) is bool):
+            if not low <= argument <= high:
+                raise wrong(argument, f"an integer from {low} to {high} ({dtype})")
+            return int(argument)
+        if isinstance(argument, (np.generic, np.ndarray)) and argument.dtype == dtype and not argument.ndim:
+            return int(argument)
+        raise wrong(argument, f"an int or a NumPy {dtype}", f"int(x) or np.{dtype}(x)")
+
+    return convert_int
+
+
+def _describe(argument: Any) -> str:
+    if isinstance(argument, np.ndarray):
+        sizes = ", ".join(map(str, argument.shape))
+        return f"an array ({sizes}) {argument.dtype}"
+    if isinstance(argument, np.generic):
+        return f"{argument.dtype} {argument}"
+    return f"{type(argument).__name__} {argument!r:.60}"
+
+
+_cpu_count = 0
+
+
+def _cpus() -> int:
+    """The number of CPUs that this process may use."""
+    global _cpu_count
+    _cpu_count = _cpu_count or min(len(os.sched_getaffinity(0)), 256)
+    return _cpu_count
+
+
+def _line_of(library: Path, address: int) -> str:
+    """'file.cu:12' of a return address in a loaded library."""
+    try:
+        maps = Path("/proc/self/maps").read_text().splitlines()
+    except OSError:
+        return ""
+    for line in maps:
+        if line.endswith(str(library)):
+            return build.source_line(library, address - int(line.split("-")[0], 16) - 1)
+    return ""

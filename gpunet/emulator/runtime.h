@@ -1,0 +1,54 @@
+// What a compiled kernel and the runtime (runtime.cpp, race.cpp) know of each other.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+struct uint3 {
+    unsigned x, y, z;
+};
+
+// The CUDA thread that runs on this OS thread at the moment.
+struct GpunetThread {
+    uint3 thread_index, block_index, block_size, grid_size;
+    unsigned linear_index;  // in the block
+    void* dynamic_shared;
+    void* worker;
+};
+extern __thread GpunetThread gpunet_thread __attribute__((tls_model("initial-exec")));
+
+// A warp collective: runs once, when the last lane of the mask has arrived. posts[lane] is what that lane posted;
+// results go there too. Lanes that meet at different operations are an error.
+typedef void (*GpunetOperation)(unsigned mask, void** posts);
+
+enum GpunetAccess { GPUNET_READ, GPUNET_WRITE, GPUNET_ATOMIC };
+
+extern "C" {
+int gpunet_next_thread();                 // the kernel's loop: ends the previous thread, starts the next one
+int gpunet_barrier(int predicate);        // sum of the predicates
+void gpunet_collective(unsigned mask, GpunetOperation operation, void* post, bool orders_memory);
+unsigned gpunet_live_lanes();
+void gpunet_access(const void* address, size_t size, int access);  // race mode: a memory access to check
+void gpunet_fence();
+[[noreturn]] void gpunet_trap(const char* message);
+}
+
+// What a library of kernels says of itself; read by module.py, so fields and their order are fixed.
+struct GpunetParameter {
+    const char* name;
+    int kind;            // 'p'ointer, 'i'nt, 'u'nsigned, 'f'loat, 's'truct
+    int size, offset;    // bytes, in the argument buffer
+    int pointee_kind;    // likewise, and 'b'ool or 'v'oid
+    int pointee_size, pointee_align, pointee_const;
+};
+struct GpunetLibrary {
+    char* (*anchor)();   // address of a thread-local variable: all thread-local data is static shared memory
+    int64_t shared_offset, shared_size;  // of the anchor in that data, filled by the runtime; size -1: unknown
+};
+struct GpunetKernel {
+    const char* name;
+    void (*run)(const char* arguments);  // all threads of a block, by gpunet_next_thread
+    int max_threads;                     // of a block: the launch bounds
+    int parameter_count;
+    const GpunetParameter* parameters;
+    GpunetLibrary* library;
+};

@@ -1,0 +1,225 @@
+"""What an op is: one screen that holds its checks, its implementations and its gradient.
+
+    y = op(x, ...)                    public outputs, on NumPy, CuPy or emulated arrays
+    outs = op.forward(x, ...)         all outputs, with the extras that the gradient reads
+    gx, ... = op.grad(gy, *saved, ...)
+
+A call runs `bind` (defaults, argument normalising), `infer` (every user-facing error; shape, dtype and
+layout of each output), allocates the outputs, and hands them to one implementation:
+
+    cuda        on kernel backends; launches our kernels. Without one, `reference` runs there.
+    cpu         on NumPy, where a fast path pays
+    reference   plain `xp` code: the oracle that the tests compare the others with
+
+Implementations have the signature `(be, *outputs, *inputs, **attrs)` and fill the outputs. Gradient
+implementations are named `grad_cuda`, `grad_cpu`, `grad_reference` and have the signature
+`(be, *input_gradients, gy, *saved, **attrs)`, where a gradient that is not needed is None.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpunet import backend
+from gpunet.backend import CONTIGUOUS, Array, Backend, Layout, layout_of
+from gpunet.errors import DeviceError, DTypeError, describe, layout_message
+
+__all__ = ["REGISTRY", "Op", "Out", "like"]
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+REGISTRY: dict[str, Op] = {}
+
+Implementation = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """What an output will be: its shape, dtype and memory layout."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    layout: Layout = CONTIGUOUS
+
+
+def like(array: Array) -> Out:
+    """Return the output that has an array's shape and dtype, and its layout where it has one."""
+    return Out(array.shape, array.dtype, layout_of(array) or CONTIGUOUS)
+
+
+class Op:
+    """Base of all ops; each subclass has one instance per public name, listed in REGISTRY.
+
+    Attributes:
+        name: public name.
+        inputs: names of the array inputs, in order; those in `optional` may be None.
+        outputs: name of the public output; empty for an op that only changes its inputs.
+        extras: further outputs, kept for the gradient or returned by `forward`.
+        saves: which inputs, outputs or extras the gradient reads.
+        axes: axis letters of each input, for messages.
+        aliases: the gradient may be a view of gy, not memory of its own.
+        views: the output is a view of the input wherever that is contiguous.
+    """
+
+    name: ClassVar[str] = ""
+    inputs: ClassVar[tuple[str, ...]] = ("x",)
+    optional: ClassVar[tuple[str, ...]] = ()
+    outputs: ClassVar[tuple[str, ...]] = ("y",)
+    extras: ClassVar[tuple[str, ...]] = ()
+    saves: ClassVar[tuple[str, ...]] = ()
+    axes: ClassVar[dict[str, str]] = {}
+    aliases: ClassVar[bool] = False
+    views: ClassVar[bool] = False
+
+    cpu: Implementation | None = None
+    cuda: Implementation | None = None
+    grad_cpu: Implementation | None = None
+    grad_cuda: Implementation | None = None
+    grad_reference: Implementation | None = None
+    reference: Implementation
+
+    def __init__(self, name: str = "") -> None:
+        self.__name__ = self.__qualname__ = name or self.name
+        self.__doc__ = type(self).__doc__
+        self.__signature__ = inspect.signature(self.bind)
+        REGISTRY[self.__name__] = self
+
+    def __repr__(self) -> str:
+        return f"<op {self.__name__}{self.__signature__}>"
+
+    # What a subclass defines.
+
+    def bind(self, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return (arrays, attrs); its signature is the public one. Arrays may be None when only attrs count."""
+        raise NotImplementedError
+
+    def infer(self, *arrays: Any, **attrs: Any) -> tuple[Out, ...]:
+        """Check the inputs; return one `Out` for each output and extra."""
+        raise NotImplementedError
+
+    def infer_grad(self, gy: Array, *saved: Any, **attrs: Any) -> tuple[Out | None, ...]:
+        """Return one `Out` per input, None for an input that has no gradient."""
+        raise NotImplementedError(f"{self.__name__} has no gradient")
+
+    # Calling.
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        arrays, attrs = self.bind(*args, **kwargs)
+        outs = self.run(arrays, attrs)
+        return outs[0] if self.outputs else None
+
+    def forward(self, *args: Any, **kwargs: Any) -> tuple[Array, ...]:
+        """Return all outputs and extras; takes what the op itself takes."""
+        arrays, attrs = self.bind(*args, **kwargs)
+        return self.run(arrays, attrs)
+
+    def run(self, arrays: Sequence[Any], attrs: dict[str, Any]) -> tuple[Array, ...]:
+        """Check, allocate and compute, from bound arguments."""
+        be = self._backend(*arrays)
+        specs = self.infer(*arrays, **attrs)
+        outs = tuple([be.empty(spec.shape, spec.dtype, spec.layout) for spec in specs])
+        self._choose(be, self.cpu, self.cuda, self.reference)(be, *outs, *arrays, **attrs)
+        return outs
+
+    def grad(self, gy: Array, *saved: Array, needs: Sequence[str] | None = None, **attrs: Any) -> Any:
+        """Return the gradients of the inputs named in `needs` (all that have one by default).
+
+        Args:
+            gy: gradient of the first output.
+            saved: the arrays named in `saves`, in order.
+            needs: names of inputs.
+            attrs: what the forward call was given.
+
+        Returns:
+            One array for one name; else a tuple, in the order of `needs`.
+        """
+        attrs = self.bind(*[None] * len(self.inputs), **attrs)[1]
+        specs = self.infer_grad(gy, *saved, **attrs)
+        known = [name for name, spec in zip(self.inputs, specs, strict=True) if spec is not None]
+        names = known if needs is None else list(needs)
+        if unknown := [name for name in names if name not in known]:
+            raise ValueError(f"{self.__name__}.grad: no gradient for {unknown}; there is one for {known}")
+        gradients = self.run_grad(gy, saved, attrs, [name in names for name in self.inputs])
+        chosen = tuple(gradients[self.inputs.index(name)] for name in names)
+        return chosen[0] if len(chosen) == 1 else chosen
+
+    def run_grad(
+        self,
+        gy: Array,
+        saved: Sequence[Array],
+        attrs: dict[str, Any],
+        needs: Sequence[bool],
+        into: Sequence[Array | None] | None = None,
+    ) -> tuple[Array | None, ...]:
+        """Return the gradients that are needed, written to the arrays of `into` where one is given."""
+        be = backend.of(gy, *saved)
+        specs = self.infer_grad(gy, *saved, **attrs)
+        outs: list[Array | None] = []
+        for i, spec in enumerate(specs):
+            if spec is None or not needs[i]:
+                outs.append(None)
+            elif into is not None and into[i] is not None:
+                outs.append(into[i])
+            else:
+                outs.append(be.empty(spec.shape, spec.dtype, spec.layout))
+        assert self.grad_reference is not None
+        self._choose(be, self.grad_cpu, self.grad_cuda, self.grad_reference)(be, *outs, gy, *saved, **attrs)
+        return tuple(outs)
+
+    def _backend(self, *arrays: Any) -> Backend:
+        """Return the backend that all inputs share, or raise DeviceError showing them."""
+        try:
+            return backend.of(*arrays)
+        except DeviceError:
+            named = dict(zip(self.inputs, arrays, strict=True))
+            raise self.error(
+                DeviceError,
+                "the inputs live on different devices.",
+                expected="one device for all inputs",
+                hint="move them to one device first: tensor.to(device), or cupy.asarray(array)",
+                **named,
+            ) from None
+
+    @staticmethod
+    def _choose(
+        be: Backend, cpu: Implementation | None, cuda: Implementation | None, reference: Implementation
+    ) -> Implementation:
+        """Pick the implementation for a backend: its own if there is one, else the reference."""
+        return (cuda if be.uses_kernels else cpu) or reference
+
+    # Checks that many ops share.
+
+    def error(self, kind: type[Exception], problem: str, *, expected: str = "", hint: str = "", **arrays: Any) -> Any:
+        """Return an exception whose message shows the given arrays; the caller raises it."""
+        lines = [
+            describe(name, self.axes.get(name, ""), array.shape, array.dtype, backend.of(array).device)
+            for name, array in arrays.items()
+            if array is not None
+        ]
+        return kind(layout_message(self.__name__, problem, inputs=lines, expected=expected, hint=hint))
+
+    def require_floats(self, **arrays: Any) -> None:
+        """Raise DTypeError unless all arrays share one dtype, float32 or float64."""
+        present = {name: array for name, array in arrays.items() if array is not None}
+        first = next(iter(present.values())).dtype
+        if first not in FLOATS:
+            name = next(iter(present))
+            raise self.error(
+                DTypeError,
+                f"{name} has a dtype without an implementation.",
+                expected=f"float32 or float64, got {first}",
+                hint=f'{name}.astype("float32")',
+                **present,
+            )
+        if any(array.dtype != first for array in present.values()):
+            raise self.error(
+                DTypeError,
+                "the inputs have different dtypes.",
+                expected="one dtype for all inputs",
+                hint=f'convert the others with .astype("{first}")',
+                **present,
+            )

@@ -1,0 +1,151 @@
+"""Elementwise ops: relu, add."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunet.backend import CONTIGUOUS, Array, Backend, layout_of
+from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.backend.layout import coalesce, memory_view
+from gpunet.errors import ShapeError
+from gpunet.ops.base import Op, Out, like
+from gpunet.ops.reduce import sum_to_size
+
+__all__ = ["add", "relu"]
+
+
+class ReLU(Op):
+    """Rectified linear unit, elementwise.
+
+        y = max(x, 0)
+
+    NaN passes through. The gradient is gy where y > 0, else 0; in particular it is 0 at x = 0.
+
+    Args:
+        x: any shape, float32 or float64.
+
+    Returns:
+        Shape, dtype and layout of x.
+
+    Raises:
+        DTypeError: x is not float32 or float64.
+
+    Memory: the gradient reads y, not x.
+    Source: Nair and Hinton 2010.
+
+    Example:
+        >>> relu(np.array([-1.0, 0.0, 2.0]))
+        array([0., 0., 2.])
+    """
+
+    name, saves = "relu", ("y",)
+
+    def bind(self, x: Array) -> tuple[tuple[Array], dict[str, Any]]:
+        return (x,), {}
+
+    def infer(self, x: Array) -> tuple[Out]:
+        self.require_floats(x=x)
+        return (like(x),)
+
+    def reference(self, be: Backend, y: Array, x: Array) -> None:
+        be.xp.maximum(x, 0, out=y)
+
+    def cuda(self, be: KernelBackend, y: Array, x: Array) -> None:
+        x = be.dense(x, layout_of(y) or CONTIGUOUS)
+        be.launch("elementwise.cu", "relu_forward", blocks(y.size), 256, (y, x, y.size), REAL=y.dtype)
+
+    def infer_grad(self, gy: Array, y: Array) -> tuple[Out]:
+        return (like(y),)
+
+    def grad_reference(self, be: Backend, gx: Array, gy: Array, y: Array) -> None:
+        gx[...] = be.xp.where(y <= 0, 0, gy)
+
+    def grad_cpu(self, be: Backend, gx: Array, gy: Array, y: Array) -> None:
+        np.copyto(gx, gy)
+        np.copyto(gx, 0, where=y <= 0)
+
+    def grad_cuda(self, be: KernelBackend, gx: Array, gy: Array, y: Array) -> None:
+        layout = layout_of(gx) or CONTIGUOUS
+        args = (gx, be.dense(gy, layout), be.dense(y, layout), gx.size)
+        be.launch("elementwise.cu", "relu_backward", blocks(gx.size), 256, args, REAL=gx.dtype)
+
+
+class Add(Op):
+    """Sum of two arrays, with broadcasting.
+
+        z = x + y
+
+    Args:
+        x: any shape, float32 or float64.
+        y: a shape that broadcasts with that of x, dtype of x.
+
+    Returns:
+        The broadcast shape; dtype of x; layout of the first input that has this shape.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: the dtypes differ or are not float32 or float64.
+
+    Memory: the gradient needs neither input; it is gy itself, or its sum over broadcast axes.
+
+    Example:
+        >>> add(np.ones((2, 3)), np.arange(3.0))
+        array([[1., 2., 3.],
+               [1., 2., 3.]])
+    """
+
+    name, inputs, outputs, aliases = "add", ("x", "y"), ("z",), True
+
+    def bind(
+        self, x: Array, y: Array, *, sizes: tuple[tuple[int, ...], ...] | None = None
+    ) -> tuple[tuple[Array, Array], dict[str, Any]]:
+        return (x, y), {"sizes": sizes or (x.shape, y.shape)}
+
+    def infer(self, x: Array, y: Array, sizes: Any) -> tuple[Out]:
+        self.require_floats(x=x, y=y)
+        try:
+            shape = np.broadcast_shapes(x.shape, y.shape)
+        except ValueError:
+            raise self.error(
+                ShapeError,
+                "the shapes do not broadcast.",
+                expected="axes, counted from the last, that are equal or 1",
+                x=x,
+                y=y,
+            ) from None
+        first = x if x.shape == shape else y
+        layout = layout_of(first) if first.shape == shape else None
+        return (Out(shape, x.dtype, layout or CONTIGUOUS),)
+
+    def reference(self, be: Backend, z: Array, x: Array, y: Array, sizes: Any) -> None:
+        be.xp.add(x, y, out=z)
+
+    def cuda(self, be: KernelBackend, z: Array, x: Array, y: Array, sizes: Any) -> None:
+        layout = layout_of(z) or CONTIGUOUS
+        x, y = (be.dense(a, layout_of(a) or CONTIGUOUS) for a in (x, y))
+        strides = (
+            [step // a.itemsize for step in memory_view(be.xp.broadcast_to(a, z.shape), layout).strides]
+            for a in (x, y)
+        )
+        sizes, x_strides, y_strides = coalesce(memory_view(z, layout).shape, *strides)
+        args = (z, x, y, be.axes(sizes, x_strides), be.axes(sizes, y_strides), z.size)
+        be.launch("elementwise.cu", "add_forward", blocks(z.size), 256, args, REAL=z.dtype)
+
+    def run_grad(
+        self, gy: Array, saved: Any, attrs: dict[str, Any], needs: Any, into: Any = None
+    ) -> tuple[Array | None, ...]:
+        """Pass gy on: a view where nothing was broadcast, else a sum."""
+        pairs = zip(needs, attrs["sizes"], strict=True)
+        return tuple(
+            (gy if gy.shape == size else sum_to_size(gy, size)) if needed else None for needed, size in pairs
+        )
+
+    def infer_grad(self, gy: Array, sizes: Any) -> tuple[Out, Out]:
+        x_size, y_size = sizes
+        return Out(x_size, gy.dtype), Out(y_size, gy.dtype)
+
+
+relu = ReLU()
+add = Add()

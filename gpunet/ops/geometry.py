@@ -1,0 +1,77 @@
+"""The sizes of a sliding window: one record for convolution and pooling over one to three spatial axes.
+
+All code below the public functions sees three spatial axes (depth, height, width); those that an op lacks
+have size 1, window 1, stride 1 and padding 0.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gpunet.backend.kernel_backend import KernelBackend
+
+__all__ = ["Geometry", "Triple", "per_axis", "triple", "window_struct", "with_three_axes"]
+
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Sizes of one convolution or pooling; channels and outputs count all groups together."""
+
+    batch: int
+    channels: int
+    outputs: int
+    groups: int
+    in_size: Triple
+    out_size: Triple
+    window: Triple
+    stride: Triple
+    padding: Triple
+    dilation: Triple
+
+    @property
+    def taps(self) -> int:
+        """Positions in the window."""
+        return self.window[0] * self.window[1] * self.window[2]
+
+    @property
+    def in_pixels(self) -> int:
+        """Positions of the whole input batch."""
+        return self.batch * self.in_size[0] * self.in_size[1] * self.in_size[2]
+
+    @property
+    def out_pixels(self) -> int:
+        """Positions of the whole output batch."""
+        return self.batch * self.out_size[0] * self.out_size[1] * self.out_size[2]
+
+
+def per_axis(value: int | Sequence[int], axes: int) -> tuple[int, ...]:
+    """Return one int per spatial axis; an int counts for all of them, as in PyTorch.
+
+    >>> per_axis(2, 2), per_axis((2, 1), 2)
+    ((2, 2), (2, 1))
+    """
+    if isinstance(value, int):
+        return (value,) * axes
+    values = tuple(int(v) for v in value)
+    return values * axes if len(values) == 1 else values
+
+
+def triple(values: Sequence[int], missing: int) -> Any:
+    """Put what a missing axis has in front of the values of one to three spatial axes."""
+    return (missing,) * (3 - len(values)) + tuple(values)
+
+
+def with_three_axes(array: Any) -> Any:
+    """View (N, C, *spatial) memory as (N, C, D, H, W), missing spatial axes of size 1 in front."""
+    return array[(slice(None), slice(None), *[None] * (5 - array.ndim))]
+
+
+@functools.lru_cache(maxsize=4096)
+def window_struct(be: KernelBackend, geometry: Geometry) -> Any:
+    """Return the struct `Window` of kernels/window.cuh, which kernels take by value."""
+    return be.struct("conv.cu", "Window", **asdict(geometry))

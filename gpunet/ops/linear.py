@@ -1,0 +1,137 @@
+"""Linear layers: a matrix product with bias, through our own GEMM on CUDA."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunet.backend import CONTIGUOUS, Array, Backend, blas
+from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.errors import ShapeError
+from gpunet.ops.base import Op, Out
+from gpunet.ops.reduce import sum_to_channels
+
+__all__ = ["linear"]
+
+_TILE = 64  # as in kernels/gemm.cuh
+
+
+class Linear(Op):
+    """Affine map of the last axis.
+
+        y[..., o] = b[o] + sum_i x[..., i] * w[o, i]
+
+    Args:
+        x: (..., in_features), float32 or float64.
+        w: (out_features, in_features), dtype of x.
+        b: (out_features,), or None for no bias.
+
+    Returns:
+        (..., out_features), dtype of x, contiguous.
+
+    Raises:
+        ShapeError: the features do not match.
+        DTypeError: the dtypes differ or are not float32 or float64.
+
+    Memory: the gradient reads x and w.
+
+    Example:
+        >>> linear(np.ones((2, 3)), np.ones((4, 3)), np.zeros(4)).shape
+        (2, 4)
+    """
+
+    name, inputs, optional, saves = "linear", ("x", "w", "b"), ("b",), ("x", "w")
+    axes = {"x": "ND", "w": "OD", "b": "O", "gy": "NO"}  # noqa: RUF012
+
+    def bind(self, x: Array, w: Array, b: Array | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return (x, w, b), {}
+
+    def infer(self, x: Array, w: Array, b: Array | None) -> tuple[Out]:
+        self.require_floats(x=x, w=w, b=b)
+        if w.ndim != 2 or x.ndim < 1 or x.shape[-1] != w.shape[1]:
+            features = x.shape[-1] if x.ndim else "none"
+            raise self.error(
+                ShapeError,
+                "the input's features do not match the weight.",
+                expected=f"x (..., D) and w (O, D), got D={features} and w {w.shape}",
+                hint=f"build nn.Linear(in_features={features}, ...), or flatten x first",
+                x=x,
+                w=w,
+            )
+        if b is not None and b.shape != w.shape[:1]:
+            raise self.error(ShapeError, "the bias does not match the weight.", expected="(O,)", w=w, b=b)
+        return (Out((*x.shape[:-1], w.shape[0]), x.dtype),)
+
+    def reference(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None) -> None:
+        y[...] = be.xp.sum(x[..., None, :] * w, axis=-1)
+        if b is not None:
+            y[...] = y + b
+
+    def cpu(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None) -> None:
+        blas.matmul(_rows(be, x), w.T, out=_rows(be, y))
+        if b is not None:
+            y += b
+
+    def cuda(self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None) -> None:
+        bias = None if b is None else be.dense(b, CONTIGUOUS)
+        _gemm(be, _rows(be, y), _rows(be, x), be.dense(w, CONTIGUOUS), bias, transpose_b=True)
+
+    def infer_grad(self, gy: Array, x: Array, w: Array) -> tuple[Out, Out, Out]:
+        self.require_floats(gy=gy, x=x, w=w)
+        if gy.shape != (*x.shape[:-1], w.shape[0]):
+            raise self.error(
+                ShapeError, "gy is not a gradient of this output.", expected="(..., O)", gy=gy, x=x, w=w
+            )
+        return Out(x.shape, x.dtype), Out(w.shape, w.dtype), Out(w.shape[:1], w.dtype)
+
+    def grad_reference(self, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array) -> None:
+        rows, gradient = x.reshape(-1, x.shape[-1]), gy.reshape(-1, gy.shape[-1])
+        if gx is not None:
+            gx[...] = be.xp.sum(gy[..., None] * w, axis=-2)
+        if gw is not None:
+            gw[...] = be.xp.sum(gradient[:, :, None] * rows[:, None, :], axis=0)
+        if gb is not None:
+            gb[...] = be.xp.sum(gradient, axis=0)
+
+    def grad_cpu(self, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array) -> None:
+        gradient = _rows(be, gy)
+        if gx is not None:
+            blas.matmul(gradient, w, out=_rows(be, gx))
+        if gw is not None:
+            blas.matmul(gradient.T, _rows(be, x), out=gw)
+        if gb is not None:
+            gradient.sum(axis=0, out=gb)
+
+    def grad_cuda(self, be: KernelBackend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array) -> None:
+        gradient = _rows(be, gy)
+        if gx is not None:
+            _gemm(be, _rows(be, gx), gradient, be.dense(w, CONTIGUOUS))
+        if gw is not None:
+            _gemm(be, gw, gradient, _rows(be, x), transpose_a=True)
+        if gb is not None:
+            sum_to_channels(be, gb, gradient)
+
+
+def _rows(be: Backend, array: Array) -> Array:
+    """View an array as dense (rows, features)."""
+    return be.dense(array, CONTIGUOUS).reshape(-1, array.shape[-1]) if array.size else array.reshape(0, array.shape[-1])
+
+
+def _gemm(
+    be: KernelBackend,
+    c: Array,
+    a: Array,
+    b: Array,
+    bias: Array | None = None,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+) -> None:
+    """c = a @ b + bias, for dense matrices that may count as transposed."""
+    (m, n), k = c.shape, a.shape[0] if transpose_a else a.shape[1]
+    a_strides = (1, a.shape[1]) if transpose_a else (a.shape[1], 1)
+    b_strides = (1, b.shape[1]) if transpose_b else (b.shape[1], 1)
+    sizes = dict(zip(("a_row", "a_column", "b_row", "b_column"), (*a_strides, *b_strides), strict=True))
+    args = (c, a, b, bias, be.struct("gemm.cu", "Gemm", M=m, N=n, K=k, **sizes))
+    be.launch("gemm.cu", "gemm", (blocks(m, _TILE), blocks(n, _TILE)), 256, args, REAL=c.dtype)
+
+
+linear = Linear()

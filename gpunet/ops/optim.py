@@ -1,0 +1,131 @@
+"""Optimizer steps over flat buffers: ops that change their inputs and have no gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunet.backend import Array, Backend
+from gpunet.backend.kernel_backend import KernelBackend
+from gpunet.errors import ShapeError
+from gpunet.ops.base import Op, Out
+
+__all__ = ["sgd_step"]
+
+
+class SGDStep(Op):
+    """One step of stochastic gradient descent with momentum, in place, in one launch.
+
+        g = grad + weight_decay * param                     (-grad if maximize)
+        m = momentum * m + (1 - dampening) * g              (m = g where it is fresh)
+        param -= lr * (g + momentum * m if nesterov else m)
+
+    Args:
+        param: (size,) float32 or float64, changed in place.
+        grad: (size,), dtype of param.
+        momentum_buffer: (size,), dtype of param, changed in place; None for momentum 0.
+        chunks: (n, 3) int64, rows (start, length, fresh): the runs of elements to change, without overlap;
+            fresh is 1 where momentum_buffer was never written.
+        lr: (1,), dtype of param: on the device, so that a captured step can change it.
+        momentum, dampening, weight_decay, nesterov, maximize: as in torch.optim.SGD.
+
+    Raises:
+        ShapeError: the buffers differ in size.
+        DTypeError: the dtypes differ or are not float32 or float64.
+
+    Source: Polyak 1964; Nesterov 1983; Sutskever et al. 2013.
+
+    Example:
+        >>> param = np.ones(2)
+        >>> sgd_step(param, np.array([1.0, 2.0]), None, np.array([[0, 2, 0]]), np.array([0.5]))
+        >>> param
+        array([0.5, 0. ])
+    """
+
+    name, inputs = "sgd_step", ("param", "grad", "momentum_buffer", "chunks", "lr")
+    optional, outputs = ("momentum_buffer",), ()
+
+    def bind(
+        self,
+        param: Array,
+        grad: Array,
+        momentum_buffer: Array | None,
+        chunks: Array,
+        lr: Array,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        maximize: bool = False,
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        attrs = {
+            "momentum": float(momentum),
+            "dampening": float(dampening),
+            "weight_decay": float(weight_decay),
+            "nesterov": bool(nesterov),
+            "maximize": bool(maximize),
+        }
+        return (param, grad, momentum_buffer, chunks, lr), attrs
+
+    def infer(
+        self, param: Array, grad: Array, momentum_buffer: Array | None, chunks: Array, lr: Array, **attrs: Any
+    ) -> tuple[()]:
+        self.require_floats(param=param, grad=grad, momentum_buffer=momentum_buffer, lr=lr)
+        buffers = [a for a in (param, grad, momentum_buffer) if a is not None]
+        if any(a.shape != (param.size,) for a in buffers) or lr.shape != (1,) or chunks.shape[1:] != (3,):
+            raise self.error(
+                ShapeError,
+                "the buffers do not match.",
+                expected="param, grad, momentum_buffer (size,), chunks (n, 3), lr (1,)",
+                param=param,
+                grad=grad,
+                momentum_buffer=momentum_buffer,
+                chunks=chunks,
+                lr=lr,
+            )
+        return ()
+
+    def reference(
+        self,
+        be: Backend,
+        param: Array,
+        grad: Array,
+        momentum_buffer: Array | None,
+        chunks: Array,
+        lr: Array,
+        *,
+        momentum: float,
+        dampening: float,
+        weight_decay: float,
+        nesterov: bool,
+        maximize: bool,
+    ) -> None:
+        for start, length, fresh in be.to_numpy(chunks).tolist():
+            part = slice(start, start + length)
+            step = (-grad[part] if maximize else grad[part]) + weight_decay * param[part]
+            if momentum_buffer is not None:
+                velocity = step if fresh else momentum * momentum_buffer[part] + (1 - dampening) * step
+                momentum_buffer[part] = velocity
+                step = step + momentum * velocity if nesterov else velocity
+            param[part] = param[part] - lr * step
+
+    def cuda(
+        self,
+        be: KernelBackend,
+        param: Array,
+        grad: Array,
+        momentum_buffer: Array | None,
+        chunks: Array,
+        lr: Array,
+        *,
+        momentum: float,
+        dampening: float,
+        weight_decay: float,
+        nesterov: bool,
+        maximize: bool,
+    ) -> None:
+        settings = (momentum, dampening, weight_decay, int(nesterov), int(maximize))
+        args = (param, grad, momentum_buffer, chunks, lr, *settings, be.error_word)
+        be.launch("optim.cu", "sgd_step", chunks.shape[0], 256, args, REAL=param.dtype)
+
+
+sgd_step = SGDStep()

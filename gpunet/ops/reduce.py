@@ -1,0 +1,101 @@
+"""Reductions: sum_to_size, the gradient of broadcasting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunet.backend import CONTIGUOUS, Array, Backend, layout_of
+from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.backend.layout import coalesce
+from gpunet.errors import ShapeError
+from gpunet.ops.base import Op, Out
+
+__all__ = ["sum_partials", "sum_to_channels", "sum_to_size"]
+
+_SUMMANDS_PER_SPLIT = 1024
+
+
+class SumToSize(Op):
+    """Sum over the axes along which `size` would broadcast to the shape of x.
+
+        y[j] = sum of x[i] over all i that broadcasting maps to j
+
+    Args:
+        x: any shape, float32 or float64.
+        size: a shape that broadcasts to that of x.
+
+    Returns:
+        Shape `size`, dtype of x, contiguous. The order of summation depends on the shapes only.
+
+    Raises:
+        ShapeError: `size` does not broadcast to the shape of x.
+        DTypeError: x is not float32 or float64.
+
+    Example:
+        >>> sum_to_size(np.ones((2, 3)), (3,))
+        array([2., 2., 2.])
+    """
+
+    name = "sum_to_size"
+
+    def bind(self, x: Array, size: tuple[int, ...]) -> tuple[tuple[Array], dict[str, Any]]:
+        return (x,), {"size": tuple(size)}
+
+    def infer(self, x: Array, size: tuple[int, ...]) -> tuple[Out]:
+        self.require_floats(x=x)
+        aligned = (1,) * (x.ndim - len(size)) + size
+        if len(aligned) != x.ndim or any(s not in (1, n) for s, n in zip(aligned, x.shape, strict=True)):
+            raise self.error(
+                ShapeError,
+                "x cannot be summed to that size.",
+                expected=f"a size that broadcasts to {x.shape}, got {size}",
+                x=x,
+            )
+        return (Out(size, x.dtype),)
+
+    def reference(self, be: Backend, y: Array, x: Array, size: tuple[int, ...]) -> None:
+        aligned = (1,) * (x.ndim - len(size)) + size
+        summed = tuple(axis for axis, n in enumerate(aligned) if n == 1)
+        y[...] = be.xp.sum(x, axis=summed).reshape(size)
+
+    def cuda(self, be: KernelBackend, y: Array, x: Array, size: tuple[int, ...]) -> None:
+        layout = layout_of(x) or CONTIGUOUS
+        x = be.dense(x, layout)
+        kept, summed = [], []
+        steps = [step // x.itemsize for step in x.strides]
+        for n, step, out in zip(x.shape, steps, (1,) * (x.ndim - len(size)) + size, strict=True):
+            (kept if out == n else summed).append((n, step))
+        _sum_axes(be, y, x, kept, summed)
+
+
+def _sum_axes(
+    be: KernelBackend, y: Array, x: Array, kept: list[tuple[int, int]], summed: list[tuple[int, int]]
+) -> None:
+    """Sum dense x over axes given as (size, element stride), in splits that are then summed in order."""
+    kept_axes = coalesce(*zip(*kept, strict=True)) if kept else ([], [])
+    summed_axes = coalesce(*zip(*summed, strict=True)) if summed else ([], [])
+    summands = 1
+    for n in summed_axes[0]:
+        summands *= n
+    splits = max(1, blocks(summands, _SUMMANDS_PER_SPLIT))
+    out = y if splits == 1 else be.empty((splits, y.size), y.dtype)
+    args = (out, x, be.axes(*kept_axes), be.axes(*summed_axes), y.size, summands, _SUMMANDS_PER_SPLIT)
+    be.launch("reduce.cu", "sum_axes", (blocks(y.size, 32), splits), (32, 8), args, REAL=y.dtype)
+    if splits > 1:
+        sum_partials(be, y, out)
+
+
+def sum_to_channels(be: KernelBackend, y: Array, x: Array) -> None:
+    """Sum dense x (N, C, ...) over all axes but the second into y (C,)."""
+    axes = [(n, step // x.itemsize) for n, step in zip(x.shape, x.strides, strict=True)]
+    by_stride = sorted((axes[0], *axes[2:]), key=lambda axis: -axis[1])
+    _sum_axes(be, y, x, [axes[1]], by_stride)
+
+
+def sum_partials(be: KernelBackend, y: Array, partials: Array) -> None:
+    """Sum dense partial results (splits, *shape of y in memory order) into y, in a fixed order."""
+    splits = partials.shape[0]
+    _sum_axes(be, y, partials, [(y.size, 1)], [(splits, y.size)])
+
+
+sum_to_size = SumToSize()

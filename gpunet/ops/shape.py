@@ -1,0 +1,93 @@
+"""Shape ops: reshape and flatten; views where memory allows, copies in (N, C, *spatial) order elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from gpunet import backend
+from gpunet.backend import CONTIGUOUS, Array
+from gpunet.errors import ShapeError
+from gpunet.ops.base import Op
+
+__all__ = ["flatten", "reshape"]
+
+
+class Reshape(Op):
+    """The same elements in another shape, read in (N, C, *spatial) order.
+
+    Args:
+        x: any shape and dtype.
+        shape: the new shape; one entry may be -1 and is worked out.
+
+    Returns:
+        `shape`, contiguous. A view of x if x is contiguous, else a copy.
+
+    Raises:
+        ShapeError: the sizes do not have the same product.
+
+    Example:
+        >>> reshape(np.arange(6.0), (2, -1)).shape
+        (2, 3)
+    """
+
+    name, aliases, views = "reshape", True, True
+
+    def bind(
+        self, x: Array, shape: Sequence[int], *, input_size: Sequence[int] | None = None
+    ) -> tuple[tuple[Array], dict[str, Any]]:
+        return (x,), {"shape": tuple(shape), "input_size": tuple(input_size or x.shape)}
+
+    def run(self, arrays: Sequence[Any], attrs: dict[str, Any]) -> tuple[Array]:
+        """Copy to contiguous memory where needed, then view."""
+        (x,), shape = arrays, attrs["shape"]
+        known = math.prod(size for size in shape if size != -1)
+        missing = x.size // known if shape.count(-1) == 1 and known else -1
+        full = tuple(missing if size == -1 else size for size in shape)
+        if math.prod(full) != x.size or min(full, default=0) < 0:
+            raise self.error(
+                ShapeError, "the sizes do not fit.", expected=f"{x.size} elements, got shape {shape}", x=x
+            )
+        return (backend.of(x).dense(x, CONTIGUOUS).reshape(full),)
+
+    def run_grad(
+        self, gy: Array, saved: Any, attrs: dict[str, Any], needs: Any, into: Any = None
+    ) -> tuple[Array | None]:
+        """Reshape gy back."""
+        return (backend.of(gy).dense(gy, CONTIGUOUS).reshape(attrs["input_size"]) if needs[0] else None,)
+
+
+reshape = Reshape()
+
+
+def flatten(x: Array, start_dim: int = 0, end_dim: int = -1) -> Array:
+    """Merge the axes from start_dim to end_dim, both included, into one.
+
+    Args:
+        x: any shape and dtype.
+        start_dim, end_dim: axes; negative ones count from the end.
+
+    Returns:
+        As `reshape`; an array without axes becomes one of one element.
+
+    Raises:
+        ShapeError: an axis does not exist, or end_dim lies before start_dim.
+
+    Example:
+        >>> flatten(np.zeros((2, 3, 4)), 1).shape
+        (2, 12)
+    """
+    return reshape(x, flat_shape(x.shape, start_dim, end_dim))
+
+
+def flat_shape(shape: tuple[int, ...], start_dim: int, end_dim: int) -> tuple[int, ...]:
+    """Return the shape that flatten gives."""
+    count = max(len(shape), 1)
+    start, end = (axis + count if axis < 0 else axis for axis in (start_dim, end_dim))
+    if not 0 <= start <= end < count:
+        raise ShapeError(
+            f"flatten: there are no axes {start_dim} to {end_dim} in shape {shape}.\n"
+            f"  expected {-count} <= start_dim <= end_dim < {count}"
+        )
+    return (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :])

@@ -1,0 +1,162 @@
+"""The tape: what was computed, and the walk back through it. It knows arrays and ops, but no Tensor."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+from gpunet import ops
+from gpunet.backend import Array
+from gpunet.ops.base import Op
+
+__all__ = ["Leaf", "Node", "Storage", "backward", "grad_enabled", "no_grad"]
+
+
+class Storage:
+    """Memory that views share; `version` counts the writes since it was made."""
+
+    __slots__ = ("version",)
+
+    def __init__(self) -> None:
+        self.version = 0
+
+
+class Leaf(Protocol):
+    """Where gradients end: a tensor that requires one and was not computed."""
+
+    def _gradient_slot(self) -> Array | None:
+        """Return memory that the next gradient may be written to, or None."""
+
+    def _accumulate(self, gradient: Array, owned: bool) -> None:
+        """Take a gradient, or add it to the one there; `owned` memory may be kept."""
+
+
+class Node:
+    """One call on the tape: the op, what its gradient reads, and where gradients go.
+
+    Edges lead to the Node or Leaf of each input, or are None. Saved arrays come with the storage and version
+    that they had; memory that was written since is an error, not a wrong gradient.
+    """
+
+    __slots__ = ("attrs", "edges", "op", "saved")
+
+    def __init__(
+        self,
+        op: Op,
+        attrs: dict[str, Any],
+        edges: Sequence[Node | Leaf | None],
+        saved: Sequence[tuple[Array, Storage | None]],
+    ) -> None:
+        self.op = op
+        self.attrs = attrs
+        self.edges = edges
+        self.saved: list[tuple[Array, Storage | None, int]] | None = [
+            (array, storage, storage.version if storage else 0) for array, storage in saved
+        ]
+
+    def __repr__(self) -> str:
+        return f"<{self.op.__name__} backward>"
+
+    def read_saved(self) -> list[Array]:
+        """Return the saved arrays, or raise if they are gone or were changed."""
+        if self.saved is None:
+            raise RuntimeError(
+                f"{self.op.__name__}: backward a second time through the same graph.\n"
+                "  The values that it needs were freed by the first backward.\n"
+                "  hint: loss.backward(retain_graph=True) the first time"
+            )
+        for name, (_, storage, version) in zip(self.op.saves, self.saved, strict=True):
+            if storage is not None and storage.version != version:
+                raise RuntimeError(
+                    f"{self.op.__name__}: {name}, which its gradient needs, was changed by an in-place operation.\n"
+                    f"  expected version {version}, got {storage.version}\n"
+                    "  hint: write `y = y + x` instead of `y += x`"
+                )
+        return [array for array, _, _ in self.saved]
+
+
+def backward(root: Node, gradient: Array, retain_graph: bool) -> None:
+    """Push `gradient` from a node to every leaf that it depends on."""
+    gradients: dict[Node, Array] = {root: gradient}
+    for node in _topological(root):
+        gy, saved = gradients.pop(node), node.read_saved()
+        needs = [edge is not None for edge in node.edges]
+        into: list[Array | None] = []
+        for i, edge in enumerate(node.edges):
+            first_use = edge is not None and not isinstance(edge, Node) and edge not in node.edges[:i]
+            into.append(edge._gradient_slot() if first_use else None)  # type: ignore[union-attr]
+        results = node.op.run_grad(gy, saved, node.attrs, needs, into)
+        if not retain_graph:
+            node.saved = None
+        for edge, result in zip(node.edges, results, strict=True):
+            if edge is None or result is None:
+                continue
+            if not isinstance(edge, Node):
+                edge._accumulate(result, owned=not node.op.aliases)
+            elif edge in gradients:
+                gradients[edge] = ops.add(gradients[edge], result)
+            else:
+                gradients[edge] = result
+
+
+def _topological(root: Node) -> list[Node]:
+    """Return every node that the root depends on, each after all that depend on it."""
+    order: list[Node] = []
+    visited: set[Node] = set()
+    stack: list[tuple[Node, bool]] = [(root, False)]
+    while stack:
+        node, finished = stack.pop()
+        if finished:
+            order.append(node)
+        elif node not in visited:
+            visited.add(node)
+            stack.append((node, True))
+            stack.extend((edge, False) for edge in node.edges if isinstance(edge, Node))
+    return order[::-1]
+
+
+class _Mode(threading.local):
+    enabled = True
+
+
+_mode = _Mode()
+
+
+def grad_enabled() -> bool:
+    """Say whether calls are recorded in this thread."""
+    return _mode.enabled
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class no_grad:  # noqa: N801 - PyTorch's name
+    """Record nothing within a `with` block, or within a decorated function.
+
+    Example:
+        >>> import gpunet
+        >>> weight = gpunet.tensor([1.0], requires_grad=True)
+        >>> with gpunet.no_grad():
+        ...     print(gpunet.relu(weight).requires_grad)
+        False
+    """
+
+    def __enter__(self) -> None:
+        self._before = _mode.enabled
+        _mode.enabled = False
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _mode.enabled = self._before
+
+    def __call__(self, function: F) -> F:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with no_grad():
+                return function(*args, **kwargs)
+
+        return wrapped  # type: ignore[return-value]

@@ -1,0 +1,423 @@
+"""Tensor: an array with a place on the tape. Names and semantics are PyTorch's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpunet import backend, ops
+from gpunet.backend import CONTIGUOUS, Array, Device
+from gpunet.backend.layout import is_dense
+from gpunet.errors import DTypeError, ShapeError, layout_message
+from gpunet.ops.base import FLOATS, Op
+from gpunet.ops.shape import flat_shape
+from gpunet.tensor.tape import Node, Storage, backward, grad_enabled
+
+__all__ = ["Parameter", "Tensor", "apply", "from_numpy", "tensor"]
+
+
+class Tensor:
+    """An n-dimensional array on one device that can take part in automatic differentiation.
+
+    Wraps a NumPy, CuPy or emulated array without copying; `tensor` and `from_numpy` make one from data.
+
+    Attributes:
+        array: the array; the only way to it.
+        requires_grad: whether `backward` computes a gradient for it.
+        grad: the gradient, a Tensor of the same shape, or None.
+    """
+
+    __slots__ = ("__weakref__", "_array", "_grad", "_node", "_requires_grad", "_slot", "_storage", "_view")
+
+    def __init__(self, array: Array, requires_grad: bool = False) -> None:
+        backend.of(array)
+        self._array = array
+        self._storage = Storage()
+        self._node: Node | None = None
+        self._grad: Array | None = None
+        self._slot: Array | None = None
+        self._view = False
+        self._requires_grad = False
+        if requires_grad:
+            self.requires_grad_()
+
+    # Facts.
+
+    @property
+    def array(self) -> Array:
+        """The array itself, on its device, in whatever memory layout it has."""
+        return self._array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the axes."""
+        return tuple(self._array.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """NumPy dtype of the elements."""
+        return self._array.dtype  # type: ignore[no-any-return]
+
+    @property
+    def device(self) -> Device:
+        """Where the array lives."""
+        return backend.of(self._array).device
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self._array.shape)
+
+    def dim(self) -> int:
+        """Return the number of axes."""
+        return self.ndim
+
+    def size(self, dim: int | None = None) -> Any:
+        """Return the shape, or the size of one axis."""
+        return self.shape if dim is None else self.shape[dim]
+
+    def numel(self) -> int:
+        """Return the number of elements."""
+        return int(self._array.size)
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __repr__(self) -> str:
+        values = np.array2string(backend.of(self._array).to_numpy(self._array), separator=", ", prefix="tensor(")
+        suffix = "" if self.device.type == "cpu" else f", device='{self.device}'"
+        if self._node is not None:
+            suffix += f", grad_fn={self._node}"
+        elif self._requires_grad:
+            suffix += ", requires_grad=True"
+        return f"tensor({values}{suffix})"
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"Tensor.{name} is not in gpunet; `tensor.array` gives the bare array")
+
+    # Gradients.
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether `backward` computes a gradient for it."""
+        return self._requires_grad
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Start (or stop) asking for a gradient; only of floating-point leaves. Returns the tensor."""
+        if requires_grad and self.dtype not in FLOATS:
+            raise DTypeError(f"requires_grad_: only floating-point tensors have gradients, this one is {self.dtype}")
+        if self._node is not None:
+            raise RuntimeError("requires_grad_: only leaf tensors can be changed\n  hint: tensor.detach()")
+        self._requires_grad = requires_grad
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether the tensor was not computed from tensors that require gradients."""
+        return self._node is None
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The tape's record of how it was computed, or None for a leaf."""
+        return self._node
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient; None before the first backward and after `zero_grad`."""
+        return None if self._grad is None else Tensor(self._grad)
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None and value.shape != self.shape:
+            raise ShapeError(f"grad: expected shape {self.shape}, got {value.shape}")
+        self._grad = None if value is None else value.array
+
+    def _gradient_slot(self) -> Array | None:
+        return self._slot if self._grad is None else None
+
+    def _accumulate(self, gradient: Array, owned: bool) -> None:
+        be = backend.of(gradient)
+        if self._grad is not None:
+            total = ops.add(self._grad, gradient)
+            be.copy(self._grad, total)
+        elif self._slot is not None:
+            if gradient is not self._slot:
+                be.copy(self._slot, gradient)
+            self._grad = self._slot
+        elif owned:
+            self._grad = gradient
+        else:
+            self._grad = be.empty(gradient.shape, gradient.dtype)
+            be.copy(self._grad, gradient)
+
+    def backward(
+        self, gradient: Tensor | None = None, retain_graph: bool = False, create_graph: bool = False
+    ) -> None:
+        """Compute the gradients of all leaves that this tensor depends on, and add them to their `.grad`.
+
+        Args:
+            gradient: gradient of this tensor; may be left out for a tensor of one element.
+            retain_graph: keep what the tape saved, so that backward can run again.
+            create_graph: not offered: gradients are first-order only.
+
+        Raises:
+            RuntimeError: nothing here requires a gradient; the graph was freed; a saved value was changed.
+            ShapeError: `gradient` is missing for several elements, or has another shape.
+
+        Example:
+            >>> x = tensor([1.0, -2.0], requires_grad=True)
+            >>> x.relu().backward(tensor([1.0, 1.0]))
+            >>> x.grad
+            tensor([1., 0.])
+        """
+        if create_graph:
+            raise RuntimeError("backward: gradients of gradients (create_graph=True) are not in gpunet")
+        if not self._requires_grad:
+            raise RuntimeError(
+                "backward: this tensor does not depend on a tensor that requires a gradient.\n"
+                "  hint: tensor.requires_grad_(), and no gpunet.no_grad() round the computation"
+            )
+        be = backend.of(self._array)
+        if gradient is None:
+            if self._array.size != 1:
+                raise ShapeError(
+                    f"backward: gradient must be given for a tensor of shape {self.shape}\n"
+                    "  hint: reduce it to one number first, such as a loss"
+                )
+            start = be.empty(self.shape, self.dtype)
+            be.fill(start, 1)
+        elif gradient.shape != self.shape:
+            raise ShapeError(f"backward: expected a gradient of shape {self.shape}, got {gradient.shape}")
+        else:
+            start = gradient.array
+        if self._node is None:
+            self._accumulate(start, owned=gradient is None)
+        else:
+            backward(self._node, start, retain_graph)
+
+    def detach(self) -> Tensor:
+        """Return a tensor of the same memory without a history."""
+        result = Tensor(self._array)
+        result._storage = self._storage
+        return result
+
+    # Ways out and to other devices.
+
+    def numpy(self) -> npt.NDArray[Any]:
+        """Return the array of a CPU tensor; memory is shared. Elsewhere: `.cpu().numpy()`."""
+        if self._requires_grad:
+            raise RuntimeError("numpy: the tensor requires a gradient\n  hint: tensor.detach().numpy()")
+        if self.device.type != "cpu":
+            raise TypeError(f"numpy: the tensor is on {self.device}\n  hint: tensor.cpu().numpy()")
+        return self._array  # type: ignore[no-any-return]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.array(self.numpy(), dtype, copy=copy)
+
+    def item(self) -> Any:
+        """Return the only element as a Python number; waits for the device."""
+        if self._array.size != 1:
+            raise ShapeError(f"item: expected one element, got shape {self.shape}")
+        return backend.of(self._array).to_numpy(self._array).item()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def to(self, device: str | Device) -> Tensor:
+        """Return the tensor on a device: itself if it is there already, else a copy that starts a new history."""
+        target = backend.device(device)
+        if target == self.device:
+            return self
+        host = backend.of(self._array).to_numpy(self._array)
+        result = Tensor(backend.get(target).from_numpy(host))
+        return result.requires_grad_() if self._requires_grad and self._node is None else result
+
+    def cpu(self) -> Tensor:
+        """Return the tensor on the CPU."""
+        return self.to("cpu")
+
+    def cuda(self) -> Tensor:
+        """Return the tensor on the first GPU."""
+        return self.to("cuda")
+
+    # In-place operations.
+
+    def copy_(self, source: Tensor) -> Tensor:
+        """Overwrite the elements with those of a tensor of the same shape, dtype and device."""
+        self._check_in_place("copy_")
+        if source.shape != self.shape:
+            raise ShapeError(f"copy_: expected shape {self.shape}, got {source.shape}")
+        return self._write(source.array)
+
+    def zero_(self) -> Tensor:
+        """Set all elements to zero."""
+        self._check_in_place("zero_")
+        return self._write(backend.of(self._array).zeros(self.shape, self.dtype))
+
+    def add_(self, other: Tensor | float) -> Tensor:
+        """Add in place; part of the tape where gradients are needed."""
+        self._check_in_place("add_")
+        total = self + other
+        if total.shape != self.shape:
+            raise ShapeError(f"add_: the sum has shape {total.shape}, the tensor {self.shape}")
+        self._write(total.array)
+        self._node, self._requires_grad = total._node, total._requires_grad
+        return self
+
+    def _check_in_place(self, name: str) -> None:
+        if not (grad_enabled() and self._requires_grad):
+            return
+        if self._node is None:
+            raise RuntimeError(
+                f"{name}: a leaf that requires a gradient is changed in place.\n  hint: with gpunet.no_grad(): ..."
+            )
+        if self._view:
+            raise RuntimeError(
+                f"{name}: a view of a tensor that requires a gradient is changed in place.\n"
+                "  hint: use the operation that returns a new tensor"
+            )
+
+    def _write(self, array: Array) -> Tensor:
+        be = backend.of(self._array)
+        if is_dense(self._array, CONTIGUOUS) or be.name == "numpy":
+            be.copy(self._array, array)
+        else:
+            self._array[...] = array
+        self._storage.version += 1
+        return self
+
+    # Operations; each is the method of the function with its name.
+
+    def __add__(self, other: Tensor | float) -> Tensor:
+        if not isinstance(other, Tensor):
+            if not isinstance(other, int | float | np.number):
+                return NotImplemented
+            host = np.asarray(other, self.dtype)
+            other = Tensor(backend.of(self._array).from_numpy(host))
+        return apply(ops.add, self, other)
+
+    __radd__ = __add__
+
+    def __iadd__(self, other: Tensor | float) -> Tensor:
+        return self.add_(other)
+
+    def relu(self) -> Tensor:
+        """See `gpunet.relu`."""
+        return apply(ops.relu, self)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """See `gpunet.reshape`; sizes may be given one by one."""
+        return apply(ops.reshape, self, _sizes(shape))
+
+    def view(self, *shape: Any) -> Tensor:
+        """Same as `reshape`: copies where memory does not allow a view, where PyTorch raises."""
+        return self.reshape(*shape)
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """See `gpunet.flatten`."""
+        return apply(ops.reshape, self, flat_shape(self.shape, start_dim, end_dim))
+
+
+class Parameter(Tensor):
+    """A tensor that a Module registers as trainable; it requires a gradient.
+
+    Example:
+        >>> Parameter(np.zeros((2, 3), np.float32)).shape
+        (2, 3)
+    """
+
+    __slots__ = ()
+
+    def __init__(self, array: Array | Tensor, requires_grad: bool = True) -> None:
+        super().__init__(array.array if isinstance(array, Tensor) else array, requires_grad)
+
+    def _move(self, array: Array, slot: Array | None = None) -> None:
+        """Live in other memory from now on: another device, or an optimizer's flat buffer."""
+        if self._grad is not None and slot is not None:
+            backend.of(slot).copy(slot, self._grad)
+            self._grad = slot
+        self._array, self._slot = array, slot
+        self._storage = Storage()
+
+
+def _sizes(shape: tuple[Any, ...]) -> tuple[int, ...]:
+    return tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
+
+
+def apply(op: Op, *args: Any, **kwargs: Any) -> Tensor:
+    """Call an op on tensors and record the call if a gradient may be asked for.
+
+    Raises:
+        TypeError: an input is not a Tensor.
+    """
+    inputs, attrs = op.bind(*args, **kwargs)
+    for name, value in zip(op.inputs, inputs, strict=True):
+        if not isinstance(value, Tensor) and not (value is None and name in op.optional):
+            raise DTypeError(
+                layout_message(
+                    op.__name__,
+                    f"{name} is not a Tensor.",
+                    expected=f"a gpunet.Tensor, got {type(value).__module__}.{type(value).__name__}",
+                    hint=f"gpunet.Tensor(array), or gpunet.ops.{op.__name__} for bare arrays",
+                )
+            )
+    arrays = [None if value is None else value._array for value in inputs]
+    outs = op.run(arrays, attrs)
+    result = Tensor(outs[0])
+    if op.views and is_dense(arrays[0], CONTIGUOUS):
+        result._storage, result._view = inputs[0]._storage, True
+    if grad_enabled() and any(value is not None and value._requires_grad for value in inputs):
+        edges = [(value._node or value) if value is not None and value._requires_grad else None for value in inputs]
+        storages = [None if value is None else value._storage for value in inputs]
+        named = dict(zip(op.inputs, zip(arrays, storages, strict=True), strict=True))
+        named.update({op.outputs[0]: (outs[0], result._storage)})
+        named.update({name: (array, None) for name, array in zip(op.extras, outs[1:], strict=True)})
+        result._node = Node(op, attrs, edges, [named[name] for name in op.saves])
+        result._requires_grad = True
+    return result
+
+
+def tensor(
+    data: Any, dtype: npt.DTypeLike = None, device: str | Device = "cpu", requires_grad: bool = False
+) -> Tensor:
+    """Make a tensor from numbers, nested lists or a NumPy array, always by copying.
+
+    Args:
+        data: Python floats become float32, ints int64; NumPy arrays keep their dtype.
+        dtype: NumPy dtype to convert to.
+        device: where the tensor shall live.
+        requires_grad: ask for a gradient.
+
+    Raises:
+        DeviceError: there is no such device.
+
+    Example:
+        >>> tensor([[1.0, 2.0]]).shape
+        (1, 2)
+    """
+    array = np.array(data, dtype)
+    if dtype is None and array.dtype == np.float64 and not isinstance(data, np.ndarray | np.generic):
+        array = array.astype(np.float32)
+    target = backend.get(backend.device(device))
+    return Tensor(target.from_numpy(array), requires_grad)
+
+
+def from_numpy(array: npt.NDArray[Any]) -> Tensor:
+    """Make a CPU tensor that shares the memory of a NumPy array.
+
+    Example:
+        >>> from_numpy(np.ones(3)).shape
+        (3,)
+    """
+    if not isinstance(array, np.ndarray):
+        raise DTypeError(f"from_numpy: expected a numpy.ndarray, got {type(array).__module__}.{type(array).__name__}")
+    return Tensor(array)

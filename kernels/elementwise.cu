@@ -1,0 +1,26 @@
+// Elementwise ops. Operands without strides are dense in one common layout, so order does not matter.
+#ifndef REAL
+#error "define REAL"
+#endif
+#include "common.cuh"
+
+// One thread computes one element. NaN passes through: only x <= 0 becomes 0.
+extern "C" __global__ void __launch_bounds__(256) relu_forward(REAL* y, const REAL* x, long long count) {
+    long long i = global_thread();
+    if (i < count) y[i] = x[i] <= 0 ? 0 : x[i];
+}
+
+// The gradient passes where the output is positive, or NaN; at 0 it is 0.
+extern "C" __global__ void __launch_bounds__(256) relu_backward(
+    REAL* gx, const REAL* gy, const REAL* y, long long count) {
+    long long i = global_thread();
+    if (i < count) gx[i] = y[i] <= 0 ? 0 : gy[i];
+}
+
+// One thread adds one pair; `x_axes` and `y_axes` walk the operands in memory order of the output, with
+// element strides that are 0 along broadcast axes.
+extern "C" __global__ void __launch_bounds__(256) add_forward(
+    REAL* out, const REAL* x, const REAL* y, Axes x_axes, Axes y_axes, unsigned count) {
+    unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < count) out[i] = x[offset_of(x_axes, i)] + y[offset_of(y_axes, i)];
+}

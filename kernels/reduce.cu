@@ -1,0 +1,30 @@
+// Sums over axes in a fixed order: no atomics, the same bits in every run.
+#ifndef REAL
+#error "define REAL"
+#endif
+#include "common.cuh"
+
+#define COLUMNS 32
+#define ROWS 8
+
+// A block of 32 x 8 threads makes 32 outputs; the 8 threads of a column share the summands of this block's
+// split (blockIdx.y), thread row r taking summands r, r + 8, ... out[split][output] is in memory order.
+extern "C" __global__ void __launch_bounds__(256) sum_axes(
+    REAL* out, const REAL* x, Axes kept, Axes summed, unsigned outputs, unsigned summands, unsigned per_split) {
+    __shared__ REAL partial[ROWS][COLUMNS];
+    unsigned output = blockIdx.x * COLUMNS + threadIdx.x;
+    unsigned end = min(summands, (blockIdx.y + 1) * per_split);
+    REAL sum = 0;
+    if (output < outputs) {
+        const REAL* first = x + offset_of(kept, output);
+        for (unsigned i = blockIdx.y * per_split + threadIdx.y; i < end; i += ROWS) {
+            sum += first[offset_of(summed, i)];
+        }
+    }
+    partial[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();  // all rows have written before row 0 reads
+    if (threadIdx.y == 0 && output < outputs) {
+        for (int row = 1; row < ROWS; ++row) sum += partial[row][threadIdx.x];
+        out[(long long)blockIdx.y * outputs + output] = sum;
+    }
+}
