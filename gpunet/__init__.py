@@ -1,0 +1,56 @@
+"""Neural networks on CuPy arrays with hand-written CUDA kernels, and on NumPy with the same API.
+
+    ops       functions on bare arrays, each with its gradient
+    nn        layers; nn.functional, PyTorch's F
+    optim, data, models, train
+"""
+
+import numpy as _np
+
+from gpunet import nn, ops, optim
+from gpunet.backend import Device, device
+from gpunet.backend.random import Generator, manual_seed
+from gpunet.errors import (
+    DeviceError,
+    DTypeError,
+    FormatError,
+    KernelError,
+    OutOfMemoryError,
+    ShapeError,
+)
+from gpunet.tensor import Parameter, Tensor, from_numpy, gradcheck, no_grad, tensor
+from gpunet.tensor.functions import add, flatten, relu, reshape
+
+__version__ = "0.1.0"
+
+float32, float64, int64, uint8 = (_np.dtype(name) for name in ("float32", "float64", "int64", "uint8"))
+
+__all__ = [
+    "DTypeError",
+    "Device",
+    "DeviceError",
+    "FormatError",
+    "Generator",
+    "KernelError",
+    "OutOfMemoryError",
+    "Parameter",
+    "ShapeError",
+    "Tensor",
+    "add",
+    "device",
+    "flatten",
+    "float32",
+    "float64",
+    "from_numpy",
+    "gradcheck",
+    "int64",
+    "manual_seed",
+    "nn",
+    "no_grad",
+    "ops",
+    "optim",
+    "relu",
+    "reshape",
+    "tensor",
+    "uint8",
+]

@@ -1,0 +1,25 @@
+"""Layers, with PyTorch's names, defaults and state_dict keys."""
+
+from gpunet.nn import functional, init
+from gpunet.nn.activation import ReLU
+from gpunet.nn.container import Sequential
+from gpunet.nn.conv import Conv2d
+from gpunet.nn.linear import Flatten, Linear
+from gpunet.nn.loss import CrossEntropyLoss
+from gpunet.nn.module import Module
+from gpunet.nn.pool import MaxPool2d
+from gpunet.tensor import Parameter
+
+__all__ = [
+    "Conv2d",
+    "CrossEntropyLoss",
+    "Flatten",
+    "Linear",
+    "MaxPool2d",
+    "Module",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "functional",
+    "init",
+]

@@ -1,0 +1,6 @@
+"""Optimizers, with PyTorch's names and formulas."""
+
+from gpunet.optim.optimizer import Optimizer
+from gpunet.optim.sgd import SGD
+
+__all__ = ["SGD", "Optimizer"]

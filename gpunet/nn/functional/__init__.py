@@ -1,0 +1,19 @@
+"""Functions on tensors, one file per family: what PyTorch has as torch.nn.functional (F)."""
+
+from gpunet.nn.functional.conv import conv1d, conv2d, conv3d
+from gpunet.nn.functional.linear import linear
+from gpunet.nn.functional.loss import cross_entropy
+from gpunet.nn.functional.pool import max_pool1d, max_pool2d, max_pool3d
+from gpunet.tensor.functions import relu
+
+__all__ = [
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "cross_entropy",
+    "linear",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "relu",
+]

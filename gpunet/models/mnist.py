@@ -1,0 +1,71 @@
+"""Networks for MNIST: images (N, 1, 28, 28) to logits (N, 10)."""
+
+from __future__ import annotations
+
+from gpunet import nn
+from gpunet.nn import functional as F
+from gpunet.tensor import Tensor
+
+__all__ = ["CNN", "MLP", "TinyCNN"]
+
+
+class CNN(nn.Module):
+    """The network of PyTorch's MNIST example, without dropout: two convolutions and two linear layers.
+
+    1,199,882 parameters. State dict keys: conv1, conv2, fc1, fc2. Returns logits, for CrossEntropyLoss.
+
+    Example:
+        >>> sum(parameter.numel() for parameter in CNN().parameters())
+        1199882
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 32, 3)
+        self.conv2 = nn.Conv2d(32, 64, 3)
+        self.fc1 = nn.Linear(9216, 128)
+        self.fc2 = nn.Linear(128, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Classify a batch of images."""
+        x = F.relu(self.conv1(x))
+        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
+        x = F.relu(self.fc1(x.flatten(1)))
+        logits: Tensor = self.fc2(x)
+        return logits
+
+
+class MLP(nn.Sequential):
+    """A multilayer perceptron: 784-512-256-10 with ReLU.
+
+    Example:
+        >>> sum(parameter.numel() for parameter in MLP().parameters())
+        535818
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Flatten(), nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 10)
+        )
+
+
+class TinyCNN(nn.Module):
+    """A convolutional network small enough for the emulator: 4 and 8 channels, one linear layer.
+
+    Example:
+        >>> sum(parameter.numel() for parameter in TinyCNN().parameters())
+        2346
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 4, 3, stride=2)
+        self.conv2 = nn.Conv2d(4, 8, 3)
+        self.fc = nn.Linear(200, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Classify a batch of images."""
+        x = F.relu(self.conv1(x))
+        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
+        logits: Tensor = self.fc(x.flatten(1))
+        return logits

@@ -1,0 +1,209 @@
+"""Module: parameters and submodules under names, moved, saved and switched together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gpunet import backend
+from gpunet.backend import CHANNELS_LAST, Device
+from gpunet.errors import ShapeError
+from gpunet.tensor import Parameter, Tensor, no_grad
+
+__all__ = ["Module"]
+
+
+class Module:
+    """Base of all layers and models. Subclasses call `super().__init__()` and define `forward`.
+
+    Parameters and Modules that are assigned as attributes are found by `parameters`, `state_dict`, `to` and so on;
+    their names and order are PyTorch's.
+
+    Example:
+        >>> import gpunet
+        >>> class Net(Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.fc = gpunet.nn.Linear(3, 2)
+        ...     def forward(self, x):
+        ...         return self.fc(x).relu()
+        >>> list(Net().state_dict())
+        ['fc.weight', 'fc.bias']
+    """
+
+    training: bool
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "_parameters", {})
+        object.__setattr__(self, "_modules", {})
+        object.__setattr__(self, "training", True)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the output; subclasses define it."""
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
+
+    # Registration.
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_parameters" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__}: call super().__init__() before assigning {name!r}")
+        for registry in (self._parameters, self._modules):
+            registry.pop(name, None)
+        if isinstance(value, Parameter):
+            self._parameters[name] = value
+        elif isinstance(value, Module):
+            self._modules[name] = value
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._parameters.pop(name, None)
+        self._modules.pop(name, None)
+        object.__delattr__(self, name)
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Register a parameter under a name; None keeps the name without one."""
+        setattr(self, name, param)
+
+    def add_module(self, name: str, module: Module) -> None:
+        """Register a submodule under a name."""
+        setattr(self, name, module)
+
+    # Walking.
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """Yield (name, module) for this module and all below it."""
+        yield prefix, self
+        for name, module in self._modules.items():
+            yield from module.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def modules(self) -> Iterator[Module]:
+        """Yield this module and all below it."""
+        return (module for _, module in self.named_modules())
+
+    def children(self) -> Iterator[Module]:
+        """Yield the direct submodules."""
+        return iter(self._modules.values())
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield (name, parameter), each parameter once."""
+        seen: set[Parameter] = set()
+        for prefix, module in self.named_modules():
+            for name, parameter in module._parameters.items():
+                if parameter not in seen:
+                    seen.add(parameter)
+                    yield (f"{prefix}.{name}" if prefix else name), parameter
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Yield the parameters, each once."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    # Switching and moving.
+
+    def train(self, mode: bool = True) -> Module:
+        """Switch to training mode, or to evaluation with mode=False. Returns the module."""
+        for module in self.modules():
+            object.__setattr__(module, "training", mode)
+        return self
+
+    def eval(self) -> Module:
+        """Switch to evaluation mode. Returns the module."""
+        return self.train(False)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters; with set_to_none=False they become zeros."""
+        for parameter in self.parameters():
+            if set_to_none or parameter.grad is None:
+                parameter.grad = None
+            else:
+                parameter.grad.zero_()
+
+    def requires_grad_(self, requires_grad: bool = True) -> Module:
+        """Ask (or stop asking) for gradients of all parameters. Returns the module."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def to(self, device: str | Device) -> Module:
+        """Move all parameters and gradients to a device; they stay the same objects. Returns the module."""
+        target = backend.get(backend.device(device))
+        for parameter in self.parameters():
+            if parameter.device != target.device:
+                source = backend.of(parameter.array)
+                gradient = parameter.grad
+                parameter.grad = None
+                parameter._move(target.from_numpy(source.to_numpy(parameter.array)))
+                if gradient is not None:
+                    parameter.grad = gradient.to(target.device)
+        return self
+
+    def double(self) -> Module:
+        """Convert all parameters to float64. Returns the module."""
+        return self._astype("float64")
+
+    def float(self) -> Module:
+        """Convert all parameters to float32. Returns the module."""
+        return self._astype("float32")
+
+    def _astype(self, dtype: str) -> Module:
+        for parameter in self.parameters():
+            parameter.grad = None
+            be = backend.of(parameter.array)
+            parameter._move(be.from_numpy(be.to_numpy(parameter.array).astype(dtype, order="K")))
+        return self
+
+    # Saving.
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return all parameters by name; the tensors share memory with the parameters."""
+        return {name: parameter.detach() for name, parameter in self.named_parameters()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
+        """Copy parameters from a mapping of names to Tensors or NumPy arrays; checked before the first is written.
+
+        Args:
+            state_dict: what `state_dict` returned, from any device.
+            strict: names that are missing or unknown are errors.
+
+        Raises:
+            KeyError: names are missing or unknown.
+            ShapeError: a shape differs.
+        """
+        own = dict(self.named_parameters())
+        missing, unknown = own.keys() - state_dict.keys(), state_dict.keys() - own.keys()
+        if strict and (missing or unknown):
+            raise KeyError(f"load_state_dict: missing {sorted(missing)}, unknown {sorted(unknown)}")
+        wrong = [
+            f"{name}: expected {own[name].shape}, got {tuple(state_dict[name].shape)}"
+            for name in own.keys() & state_dict.keys()
+            if own[name].shape != tuple(state_dict[name].shape)
+        ]
+        if wrong:
+            raise ShapeError("load_state_dict: shapes differ.\n  " + "\n  ".join(sorted(wrong)))
+        with no_grad():
+            for name in own.keys() & state_dict.keys():
+                value = state_dict[name]
+                if isinstance(value, Tensor):
+                    value = backend.of(value.array).to_numpy(value.array)
+                be = backend.of(own[name].array)
+                host = value.astype(own[name].dtype, order="K", copy=False)
+                own[name].copy_(Tensor(be.from_numpy(host)))
+
+    # Showing.
+
+    def extra_repr(self) -> str:
+        """Return the settings to show; layers override it."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [f"({name}): {module!r}".replace("\n", "\n  ") for name, module in self._modules.items()]
+        if not lines:
+            return f"{type(self).__name__}({self.extra_repr()})"
+        return f"{type(self).__name__}(\n  " + "\n  ".join(lines) + "\n)"
+
+
+def channels_last_parameter(be: backend.Backend, shape: tuple[int, ...], dtype: Any) -> Parameter:
+    """Return an uninitialised convolution weight in channels-last memory, the order that kernels read."""
+    return Parameter(be.empty(shape, dtype, CHANNELS_LAST))
