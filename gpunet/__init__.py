@@ -1,8 +1,8 @@
 """Neural networks on CuPy arrays with hand-written CUDA kernels, and on NumPy with the same API.
 
-    ops       functions on bare arrays, each with its gradient
-    nn        layers; nn.functional, PyTorch's F
-    optim, data, models, train
+ops       functions on bare arrays, each with its gradient
+nn        layers; nn.functional, PyTorch's F
+optim, data, models, train
 """
 
 import numpy as _np

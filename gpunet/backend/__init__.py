@@ -1,6 +1,6 @@
 """Backends: where arrays live and how kernels are launched.
 
-    get(device) -> Backend        of(*arrays) -> Backend        device("cuda:0") -> Device
+get(device) -> Backend        of(*arrays) -> Backend        device("cuda:0") -> Device
 """
 
 from __future__ import annotations

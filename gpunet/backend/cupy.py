@@ -65,9 +65,7 @@ class CupyBackend(KernelBackend):
             with self._device:
                 function = module.get_function(name)
 
-            def run(
-                grid: tuple[int, ...], block: tuple[int, ...], args: Sequence[Any], shared: int
-            ) -> None:
+            def run(grid: tuple[int, ...], block: tuple[int, ...], args: Sequence[Any], shared: int) -> None:
                 with self._device:
                     function(grid, block, tuple(args), shared_mem=shared)
 

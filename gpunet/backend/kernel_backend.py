@@ -125,7 +125,9 @@ class KernelBackend(Backend):
         """Return the arguments ready to pass, or raise a KernelError that names the wrong one."""
         if len(args) != len(kernel.parameters):
             expected = ", ".join(parameter.name for parameter in kernel.parameters)
-            raise KernelError(f"{kernel.name}: takes {len(kernel.parameters)} arguments ({expected}), got {len(args)}")
+            raise KernelError(
+                f"{kernel.name}: takes {len(kernel.parameters)} arguments ({expected}), got {len(args)}"
+            )
         checked = []
         for parameter, dtype, value in zip(kernel.parameters, dtypes, args, strict=True):
             if not parameter.pointer:
@@ -226,7 +228,9 @@ class KernelBackend(Backend):
         if len(sizes) > MAX_AXES:
             raise KernelError(f"kernels walk at most {MAX_AXES} axes, got sizes {tuple(sizes)}")
         rest = [0] * (MAX_AXES - len(sizes))
-        return self.struct("copy.cu", "Axes", count=len(sizes), size=[*sizes, *rest], stride=[*strides, *rest])
+        return self.struct(
+            "copy.cu", "Axes", count=len(sizes), size=[*sizes, *rest], stride=[*strides, *rest]
+        )
 
 
 def _words(array: Array) -> Array:

@@ -136,7 +136,9 @@ class Source:
         try:
             return self.kernels[name]
         except KeyError:
-            raise KernelError(f"{self.file} has no kernel {name!r}; it has {', '.join(self.kernels)}") from None
+            raise KernelError(
+                f"{self.file} has no kernel {name!r}; it has {', '.join(self.kernels)}"
+            ) from None
 
 
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -170,7 +172,9 @@ def parse(file: str, text: str) -> Source:
     for name, body in _STRUCT.findall(bare):
         fields: list[tuple[str, str, int]] = []
         for line in filter(None, map(str.strip, body.split(";"))):
-            declaration = re.fullmatch(r"([A-Za-z_][\w ]*?)\s+((?:\w+(?:\[\d+\])?\s*,\s*)*\w+(?:\[\d+\])?)", line)
+            declaration = re.fullmatch(
+                r"([A-Za-z_][\w ]*?)\s+((?:\w+(?:\[\d+\])?\s*,\s*)*\w+(?:\[\d+\])?)", line
+            )
             if declaration is None:
                 raise KernelError(f"{file}: cannot read the field {line!r} of struct {name}")
             for field in declaration[2].split(","):
@@ -195,7 +199,9 @@ def load(file: str) -> Source:
     """Read one kernel file from `kernel_dir()`, includes inlined."""
     folder = kernel_dir()
     if not (folder / file).is_file():
-        raise KernelError(f"there is no kernel file {file!r} in {folder}; there are {', '.join(kernel_files())}")
+        raise KernelError(
+            f"there is no kernel file {file!r} in {folder}; there are {', '.join(kernel_files())}"
+        )
     return parse(file, _inline(file, folder, set()))
 
 

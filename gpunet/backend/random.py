@@ -180,7 +180,9 @@ class Generator:
         chosen = np.dtype(dtype).type
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):
             raise ValueError(
-                layout_message("uniform", "not an interval.", expected=f"finite low <= high, got {low} and {high}")
+                layout_message(
+                    "uniform", "not an interval.", expected=f"finite low <= high, got {low} and {high}"
+                )
             )
         # Checked before the counter moves: a refused draw leaves the generator as it was.
         to_floats(np.empty(0, np.uint64), chosen)

@@ -25,7 +25,10 @@ RUNTIME_SOURCES = ("runtime.cpp", "race.cpp")
 # flags), never between runs or numbers of workers on one machine. -fexpensive-optimizations holds the pass that
 # contracts, which -O1 lacks: all modes shall contract.
 # -fno-gnu-unique: two variants of one file have templates of one name, which the loader would else merge.
-_COMMON = ["-std=c++17", "-fPIC", "-fno-gnu-unique", "-march=native", "-ffp-contract=fast", "-fexpensive-optimizations"]
+_COMMON = [
+    *("-std=c++17", "-fPIC", "-fno-gnu-unique", "-march=native"),
+    *("-ffp-contract=fast", "-fexpensive-optimizations"),
+]
 # Kernels reinterpret buffers, as CUDA allows. -Bsymbolic: a kernel may be called like a function of libc.
 _KERNEL = ["-fno-strict-aliasing", "-w", "-fmax-errors=5", "-DGPUNET_EMULATOR=1"]
 _LINK = ["-shared", "-Wl,-Bsymbolic"]
@@ -65,7 +68,9 @@ def unavailable() -> str | None:
     if not sys.platform.startswith("linux") or platform.machine() not in ("x86_64", "AMD64"):
         return f"the emulator runs on Linux x86-64 only, this is {platform.system()} {platform.machine()}"
     if shutil.which("g++") is None:
-        return "the emulator needs the compiler g++, which is not on the PATH (Debian, Ubuntu: apt install g++)"
+        return (
+            "the emulator needs the compiler g++, which is not on the PATH (Debian, Ubuntu: apt install g++)"
+        )
     return None
 
 
@@ -79,7 +84,9 @@ def asan_environment() -> dict[str, str]:
     if not os.path.isabs(library):
         raise KernelError(
             layout_message(
-                "emulator", "g++ has no AddressSanitizer library.", hint="apt install g++ brings libasan along"
+                "emulator",
+                "g++ has no AddressSanitizer library.",
+                hint="apt install g++ brings libasan along",
             )
         )
     return {
@@ -99,7 +106,9 @@ def _run(command: Sequence[str], stdin: str | None = None) -> subprocess.Complet
     reason = unavailable()
     if reason is not None:
         raise KernelError(layout_message("emulator", "kernels cannot be compiled here.", hint=reason))
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, env=_environment())
+    return subprocess.run(
+        command, input=stdin, capture_output=True, text=True, check=False, env=_environment()
+    )
 
 
 def _compile(what: str, command: Sequence[str], stdin: str | None = None) -> str:
@@ -207,7 +216,9 @@ def _exports(preprocessed: str, name: str) -> str:
     if not kernels:
         raise KernelError(
             layout_message(
-                name, "the text has no kernel.", expected='at least one function declared extern "C" __global__ void'
+                name,
+                "the text has no kernel.",
+                expected='at least one function declared extern "C" __global__ void',
             )
         )
     rows = ""
@@ -251,7 +262,11 @@ def library(text: str, name: str, options: Sequence[str], mode: str) -> tuple[Pa
         exports = _exports(preprocessed or _compile(name, preprocess, text), name)
         source = _DYNAMIC_SHARED.sub(_dynamic_shared, text) + exports
         compiled = made.with_suffix(".o")
-        _compile(name, [*flags, f"-I{HERE}", "-include", "cuda.h", "-c", "-x", "c++", "-", "-o", str(compiled)], source)
+        _compile(
+            name,
+            [*flags, f"-I{HERE}", "-include", "cuda.h", "-c", "-x", "c++", "-", "-o", str(compiled)],
+            source,
+        )
         _compile(name, [*_LINK, *_MODE_LINK[mode], str(compiled), str(runtime_path), "-o", str(made)])
 
     return _install(target, make), runtime_path

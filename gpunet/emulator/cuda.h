@@ -408,7 +408,8 @@ struct Entry<kernel> {
         Parameters(const char* const* names, std::index_sequence<I...>)
             : list{parameter<std::remove_cv_t<A>>(names[I], offsets.of[I])...} {}
     };
-    static const GpunetParameter* parameters(const char* const* names) {
+    // Not instrumented: the guard of the static would call into libtsan, which is never linked.
+    __attribute__((no_sanitize("thread"))) static const GpunetParameter* parameters(const char* const* names) {
         static Parameters all(names, std::index_sequence_for<A...>{});
         return all.list;
     }

@@ -113,7 +113,9 @@ class RawModule:
         self.mode = settings().mode if mode is None else mode
         if self.mode not in MODES:
             raise KernelError(
-                layout_message("RawModule", "there is no such mode.", expected=f"{' or '.join(MODES)}, got {mode!r}")
+                layout_message(
+                    "RawModule", "there is no such mode.", expected=f"{' or '.join(MODES)}, got {mode!r}"
+                )
             )
         if self.mode == "asan" and "asan" not in os.environ.get("LD_PRELOAD", ""):
             raise KernelError(
@@ -150,7 +152,9 @@ class RawModule:
         if name not in self._kernels:
             raise KernelError(
                 layout_message(
-                    "RawModule", f"there is no kernel {name!r}.", expected="one of " + ", ".join(sorted(self.names))
+                    "RawModule",
+                    f"there is no kernel {name!r}.",
+                    expected="one of " + ", ".join(sorted(self.names)),
                 )
             )
         return Kernel(self, self._kernels[name])
@@ -205,7 +209,9 @@ class Kernel:
         self._converters = [self._converter(i, parameter) for i, parameter in enumerate(found)]
         self._struct = struct.Struct(_argument_format(found))
         if self._struct.size > MAX_ARGUMENT_BYTES:
-            raise self._error(f"its arguments take {self._struct.size} bytes, more than {MAX_ARGUMENT_BYTES}.")
+            raise self._error(
+                f"its arguments take {self._struct.size} bytes, more than {MAX_ARGUMENT_BYTES}."
+            )
 
     def __call__(
         self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], shared_mem: int = 0
@@ -226,7 +232,11 @@ class Kernel:
         grid_sizes = self._sizes("grid", grid, MAX_GRID)
         block_sizes = self._sizes("block", block, MAX_BLOCK)
         if block_sizes[0] * block_sizes[1] * block_sizes[2] > self.max_threads:
-            bounded = "of the kernel's launch bounds" if self.max_threads != MAX_THREADS else "that a block can have"
+            bounded = (
+                "of the kernel's launch bounds"
+                if self.max_threads != MAX_THREADS
+                else "that a block can have"
+            )
             raise self._error(
                 f"the block {block_sizes} has too many threads.",
                 expected=f"at most the {self.max_threads} {bounded}, got {math.prod(block_sizes)}",
@@ -322,14 +332,20 @@ def _parameter(found: _CParameter) -> Parameter:
 
 def _argument_format(found: Sequence[_CParameter]) -> str:
     """The format for struct.pack that lays the arguments out as the compiler does."""
-    letters = {"f": {4: "f", 8: "d"}, "i": {1: "b", 2: "h", 4: "i", 8: "q"}, "u": {1: "B", 2: "H", 4: "I", 8: "Q"}}
+    letters = {
+        "f": {4: "f", 8: "d"},
+        "i": {1: "b", 2: "h", 4: "i", 8: "q"},
+        "u": {1: "B", 2: "H", 4: "I", 8: "Q"},
+    }
     letters["b"] = letters["u"]
     pieces = ["="]
     end = 0
     for parameter in found:
         pieces.append("x" * (parameter.offset - end))
         kind = chr(parameter.kind)
-        pieces.append("Q" if kind == "p" else f"{parameter.size}s" if kind == "s" else letters[kind][parameter.size])
+        pieces.append(
+            "Q" if kind == "p" else f"{parameter.size}s" if kind == "s" else letters[kind][parameter.size]
+        )
         end = parameter.offset + parameter.size
     return "".join(pieces)
 
@@ -355,7 +371,9 @@ def _pointer_converter(parameter: Parameter, align: int, wrong: _Wrong) -> Calla
             raise wrong(argument, expected)
         address: int = argument.__array_interface__["data"][0]
         if not const and not argument.flags.writeable:
-            raise wrong(argument, "an array that can be written", "declare the parameter const, or copy the array")
+            raise wrong(
+                argument, "an array that can be written", "declare the parameter const, or copy the array"
+            )
         if address % align:
             raise wrong(argument, f"memory aligned to {align} bytes", "copy the array")
         return address
@@ -365,7 +383,11 @@ def _pointer_converter(parameter: Parameter, align: int, wrong: _Wrong) -> Calla
 
 def _struct_converter(parameter: Parameter, wrong: _Wrong) -> Callable[[Any], bytes]:
     def convert(argument: Any) -> bytes:
-        if isinstance(argument, (np.ndarray, np.generic)) and argument.nbytes == parameter.size and not argument.ndim:
+        if (
+            isinstance(argument, (np.ndarray, np.generic))
+            and argument.nbytes == parameter.size
+            and not argument.ndim
+        ):
             return argument.tobytes()
         raise wrong(argument, f"a 0-d structured array or a NumPy scalar of {parameter.size} bytes")
 
@@ -383,7 +405,11 @@ def _scalar_converter(parameter: Parameter, is_bool: bool, wrong: _Wrong) -> Cal
                 if abs(argument) > largest and math.isfinite(argument):
                     raise wrong(argument, f"a float that fits {dtype}")
                 return argument
-            if isinstance(argument, (np.generic, np.ndarray)) and argument.dtype == dtype and not argument.ndim:
+            if (
+                isinstance(argument, (np.generic, np.ndarray))
+                and argument.dtype == dtype
+                and not argument.ndim
+            ):
                 return float(argument)
             raise wrong(argument, f"a float or a NumPy {dtype}", f"float(x) or np.{dtype}(x)")
 

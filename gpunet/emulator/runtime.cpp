@@ -16,7 +16,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-__thread GpunetThread gpunet_thread __attribute__((tls_model("initial-exec")));
+__thread GpunetThread gpunet_thread;
 
 // ---------------------------------------------------------------- context switch (x86-64 System V)
 

@@ -14,7 +14,7 @@ struct GpunetThread {
     void* dynamic_shared;
     void* worker;
 };
-extern __thread GpunetThread gpunet_thread __attribute__((tls_model("initial-exec")));
+extern __thread GpunetThread gpunet_thread;
 
 // A warp collective: runs once, when the last lane of the mask has arrived. posts[lane] is what that lane posted;
 // results go there too. Lanes that meet at different operations are an error.

@@ -41,7 +41,13 @@ class MaxPool2d(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Pool a batch of images."""
-        settings: tuple[Any, ...] = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        settings: tuple[Any, ...] = (
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.ceil_mode,
+        )
         return F.max_pool2d(input, *settings)
 
     def extra_repr(self) -> str:

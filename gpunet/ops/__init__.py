@@ -1,7 +1,7 @@
 """Ops on bare arrays: NumPy, CuPy or emulated in, the same kind out; each op carries its gradient.
 
-    y = ops.conv2d(x, w, b, stride=2)
-    gx, gw, gb = ops.conv2d.grad(gy, x, w, stride=2)
+y = ops.conv2d(x, w, b, stride=2)
+gx, gw, gb = ops.conv2d.grad(gy, x, w, stride=2)
 """
 
 from gpunet.ops.conv import (

@@ -60,6 +60,7 @@ class Op:
         outputs: name of the public output; empty for an op that only changes its inputs.
         extras: further outputs, kept for the gradient or returned by `forward`.
         saves: which inputs, outputs or extras the gradient reads.
+        gradients: names of the inputs that have a gradient.
         axes: axis letters of each input, for messages.
         aliases: the gradient may be a view of gy, not memory of its own.
         views: the output is a view of the input wherever that is contiguous.
@@ -71,6 +72,7 @@ class Op:
     outputs: ClassVar[tuple[str, ...]] = ("y",)
     extras: ClassVar[tuple[str, ...]] = ()
     saves: ClassVar[tuple[str, ...]] = ()
+    gradients: ClassVar[tuple[str, ...]] = ()
     axes: ClassVar[dict[str, str]] = {}
     aliases: ClassVar[bool] = False
     views: ClassVar[bool] = False
@@ -138,11 +140,11 @@ class Op:
             One array for one name; else a tuple, in the order of `needs`.
         """
         attrs = self.bind(*[None] * len(self.inputs), **attrs)[1]
-        specs = self.infer_grad(gy, *saved, **attrs)
-        known = [name for name, spec in zip(self.inputs, specs, strict=True) if spec is not None]
-        names = known if needs is None else list(needs)
-        if unknown := [name for name in names if name not in known]:
-            raise ValueError(f"{self.__name__}.grad: no gradient for {unknown}; there is one for {known}")
+        names = self.gradients if needs is None else tuple(needs)
+        if unknown := [name for name in names if name not in self.gradients]:
+            raise ValueError(
+                f"{self.__name__}.grad: no gradient for {unknown}; there is one for {self.gradients}"
+            )
         gradients = self.run_grad(gy, saved, attrs, [name in names for name in self.inputs])
         chosen = tuple(gradients[self.inputs.index(name)] for name in names)
         return chosen[0] if len(chosen) == 1 else chosen
@@ -193,7 +195,9 @@ class Op:
 
     # Checks that many ops share.
 
-    def error(self, kind: type[Exception], problem: str, *, expected: str = "", hint: str = "", **arrays: Any) -> Any:
+    def error(
+        self, kind: type[Exception], problem: str, *, expected: str = "", hint: str = "", **arrays: Any
+    ) -> Any:
         """Return an exception whose message shows the given arrays; the caller raises it."""
         lines = [
             describe(name, self.axes.get(name, ""), array.shape, array.dtype, backend.of(array).device)

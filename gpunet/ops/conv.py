@@ -68,6 +68,7 @@ class Conv(Op):
     """
 
     inputs, optional, saves = ("x", "w", "b"), ("b",), ("x", "w")
+    gradients = inputs
 
     def __init__(self, spatial: int) -> None:
         self.spatial = spatial
@@ -114,7 +115,9 @@ class Conv(Op):
             )
         return values
 
-    def infer(self, x: Array, w: Array, b: Array | None, *, groups: int, layout: Any, **window: Any) -> tuple[Out]:
+    def infer(
+        self, x: Array, w: Array, b: Array | None, *, groups: int, layout: Any, **window: Any
+    ) -> tuple[Out]:
         self.require_floats(x=x, w=w, b=b)
         if x.ndim != self.spatial + 2 or w.ndim != self.spatial + 2:
             raise self.error(
@@ -127,7 +130,10 @@ class Conv(Op):
             )
         if groups < 1 or w.shape[0] % groups:
             raise self.error(
-                ShapeError, "groups does not divide the output channels.", expected=f"a divisor of O, got {groups}", w=w
+                ShapeError,
+                "groups does not divide the output channels.",
+                expected=f"a divisor of O, got {groups}",
+                w=w,
             )
         if x.shape[1] != w.shape[1] * groups:
             raise self.error(
@@ -153,7 +159,9 @@ class Conv(Op):
         shape = (x.shape[0], w.shape[0], *g.out_size[3 - self.spatial :])
         return (Out(shape, x.dtype, layout or layout_of(x) or CONTIGUOUS),)
 
-    def reference(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, *, layout: Any, **attrs: Any) -> None:
+    def reference(
+        self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, *, layout: Any, **attrs: Any
+    ) -> None:
         g = _geometry(x.shape, w.shape, **attrs)
         padded, w5 = _padded(be, with_three_axes(x), g), with_three_axes(w)
         total = be.xp.zeros((g.batch, g.outputs, *g.out_size), y.dtype)
@@ -165,10 +173,14 @@ class Conv(Op):
             total[:, outs] = total[:, outs] + be.xp.sum(patch * kernel, axis=2)
         y[...] = total.reshape(y.shape)
 
-    def cpu(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, *, layout: Any, **attrs: Any) -> None:
+    def cpu(
+        self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, *, layout: Any, **attrs: Any
+    ) -> None:
         g = _geometry(x.shape, w.shape, **attrs)
         with be.dense_output(y, CHANNELS_LAST) as out:
-            im2col.forward(_memory(out), _memory(be.dense(x, CHANNELS_LAST)), _memory(be.dense(w, CHANNELS_LAST)), b, g)
+            im2col.forward(
+                _memory(out), _memory(be.dense(x, CHANNELS_LAST)), _memory(be.dense(w, CHANNELS_LAST)), b, g
+            )
 
     def cuda(
         self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, *, layout: Any, **attrs: Any
@@ -185,12 +197,27 @@ class Conv(Op):
         self.require_floats(gy=gy, x=x, w=w)
         if gy.shape != expected.shape:
             raise self.error(
-                ShapeError, "gy is not a gradient of this output.", expected=f"shape {expected.shape}", gy=gy, x=x, w=w
+                ShapeError,
+                "gy is not a gradient of this output.",
+                expected=f"shape {expected.shape}",
+                gy=gy,
+                x=x,
+                w=w,
             )
         return like(x), like(w), Out(w.shape[:1], w.dtype)
 
     def grad_reference(
-        self, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, *, layout: Any, **attrs: Any
+        self,
+        be: Backend,
+        gx: Any,
+        gw: Any,
+        gb: Any,
+        gy: Array,
+        x: Array,
+        w: Array,
+        *,
+        layout: Any,
+        **attrs: Any,
     ) -> None:
         g = _geometry(x.shape, w.shape, **attrs)
         padded, w5, gy5 = _padded(be, with_three_axes(x), g), with_three_axes(w), with_three_axes(gy)
@@ -200,7 +227,9 @@ class Conv(Op):
             kernel = w5[(outs, slice(None), *tap)][None, :, :, None, None, None]
             seen = (slice(None), channels, *at)
             total_x[seen] = total_x[seen] + be.xp.sum(gradient * kernel, axis=1)
-            total_w[(outs, slice(None), *tap)] = be.xp.sum(gradient * padded[seen][:, None], axis=(0, 3, 4, 5))
+            total_w[(outs, slice(None), *tap)] = be.xp.sum(
+                gradient * padded[seen][:, None], axis=(0, 3, 4, 5)
+            )
         if gx is not None:
             gx[...] = total_x[_inside(g)].reshape(gx.shape)
         if gw is not None:
@@ -209,7 +238,17 @@ class Conv(Op):
             gb[...] = be.xp.sum(gy5, axis=(0, 2, 3, 4))
 
     def grad_cpu(
-        self, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, *, layout: Any, **attrs: Any
+        self,
+        be: Backend,
+        gx: Any,
+        gw: Any,
+        gb: Any,
+        gy: Array,
+        x: Array,
+        w: Array,
+        *,
+        layout: Any,
+        **attrs: Any,
     ) -> None:
         g = _geometry(x.shape, w.shape, **attrs)
         gradient = _memory(be.dense(gy, CHANNELS_LAST))
@@ -223,7 +262,17 @@ class Conv(Op):
                 gradient.sum(axis=(0, 1, 2, 3), out=gb)
 
     def grad_cuda(
-        self, be: KernelBackend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, *, layout: Any, **attrs: Any
+        self,
+        be: KernelBackend,
+        gx: Any,
+        gw: Any,
+        gb: Any,
+        gy: Array,
+        x: Array,
+        w: Array,
+        *,
+        layout: Any,
+        **attrs: Any,
     ) -> None:
         g = _geometry(x.shape, w.shape, **attrs)
         gy = be.dense(gy, CHANNELS_LAST)
@@ -294,7 +343,16 @@ def _geometry(
         for n, k, s, p, d in zip(sizes, windows, stride, padding, dilation, strict=True)
     )
     return Geometry(
-        x_shape[0], x_shape[1], w_shape[0], groups, sizes, out_size, windows, stride, padding, dilation  # type: ignore[arg-type]
+        x_shape[0],
+        x_shape[1],
+        w_shape[0],
+        groups,
+        sizes,
+        out_size,
+        windows,
+        stride,
+        padding,
+        dilation,  # type: ignore[arg-type]
     )
 
 

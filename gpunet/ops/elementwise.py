@@ -40,7 +40,7 @@ class ReLU(Op):
         array([0., 0., 2.])
     """
 
-    name, saves = "relu", ("y",)
+    name, saves, gradients = "relu", ("y",), ("x",)
 
     def bind(self, x: Array) -> tuple[tuple[Array], dict[str, Any]]:
         return (x,), {}
@@ -96,7 +96,7 @@ class Add(Op):
                [1., 2., 3.]])
     """
 
-    name, inputs, outputs, aliases = "add", ("x", "y"), ("z",), True
+    name, inputs, outputs, gradients, aliases = "add", ("x", "y"), ("z",), ("x", "y"), True
 
     def bind(
         self, x: Array, y: Array, *, sizes: tuple[tuple[int, ...], ...] | None = None

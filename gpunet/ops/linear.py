@@ -40,6 +40,7 @@ class Linear(Op):
     """
 
     name, inputs, optional, saves = "linear", ("x", "w", "b"), ("b",), ("x", "w")
+    gradients = inputs
     axes = {"x": "ND", "w": "OD", "b": "O", "gy": "NO"}  # noqa: RUF012
 
     def bind(self, x: Array, w: Array, b: Array | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -113,7 +114,11 @@ class Linear(Op):
 
 def _rows(be: Backend, array: Array) -> Array:
     """View an array as dense (rows, features)."""
-    return be.dense(array, CONTIGUOUS).reshape(-1, array.shape[-1]) if array.size else array.reshape(0, array.shape[-1])
+    return (
+        be.dense(array, CONTIGUOUS).reshape(-1, array.shape[-1])
+        if array.size
+        else array.reshape(0, array.shape[-1])
+    )
 
 
 def _gemm(

@@ -48,7 +48,7 @@ class CrossEntropy(Op):
     """
 
     name, inputs, outputs = "cross_entropy", ("x", "target"), ("loss",)
-    extras, saves = ("log_sum_exp",), ("x", "target", "log_sum_exp")
+    extras, saves, gradients = ("log_sum_exp",), ("x", "target", "log_sum_exp"), ("x",)
     axes = {"x": "NC", "target": "N"}  # noqa: RUF012
 
     def bind(
@@ -94,10 +94,17 @@ class CrossEntropy(Op):
         largest = xp.max(x, axis=1)
         log_sum_exp[...] = xp.log(xp.sum(xp.exp(x - largest[:, None]), axis=1)) + largest
         rows = log_sum_exp - xp.take_along_axis(x, target[:, None], axis=1)[:, 0]
-        loss[...] = rows if reduction == "none" else xp.sum(rows * _scale(x, reduction))
+        loss[...] = rows if reduction == "none" else xp.sum(rows) * _scale(x, reduction)
 
     def cuda(
-        self, be: KernelBackend, loss: Array, log_sum_exp: Array, x: Array, target: Array, *, reduction: Reduction
+        self,
+        be: KernelBackend,
+        loss: Array,
+        log_sum_exp: Array,
+        x: Array,
+        target: Array,
+        *,
+        reduction: Reduction,
     ) -> None:
         rows, classes = x.shape
         losses = loss if reduction == "none" else be.empty((rows,), x.dtype)
@@ -105,14 +112,21 @@ class CrossEntropy(Op):
         code = be.error_code(self.out_of_range(classes))
         args = (losses, log_sum_exp, *inputs, _scale(x, reduction), rows, classes, be.error_word, code)
         be.launch("loss.cu", "cross_entropy_forward", blocks(rows, _ROWS_PER_BLOCK), 128, args, REAL=x.dtype)
-        if reduction != "none":
+        if reduction == "mean" and not rows:
+            be.fill(loss, float("nan"))
+        elif reduction != "none":
             sum_to_size.cuda(be, loss, losses, size=())
 
-    def infer_grad(self, gy: Array, x: Array, target: Array, log_sum_exp: Array, **attrs: Any) -> tuple[Any, Any]:
+    def infer_grad(
+        self, gy: Array, x: Array, target: Array, log_sum_exp: Array, **attrs: Any
+    ) -> tuple[Any, Any]:
         expected = self.infer(x, target, **attrs)[0].shape
         if gy.shape != expected:
             raise self.error(
-                ShapeError, "gy is not a gradient of this loss.", expected=f"shape {expected}, got {gy.shape}", x=x
+                ShapeError,
+                "gy is not a gradient of this loss.",
+                expected=f"shape {expected}, got {gy.shape}",
+                x=x,
             )
         return Out(x.shape, x.dtype), None
 

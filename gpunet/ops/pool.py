@@ -54,7 +54,7 @@ class MaxPool(Op):
                [13., 15.]])
     """
 
-    extras, saves = ("winner",), ("winner",)
+    extras, saves, gradients = ("winner",), ("winner",), ("x",)
 
     def __init__(self, spatial: int) -> None:
         self.spatial = spatial
@@ -140,7 +140,9 @@ class MaxPool(Op):
             if best is None:
                 best, tap_of_best, seen = value, xp.full(value.shape, number, winner.dtype), inside
                 continue
-            wins = xp.logical_and(inside, xp.logical_or(xp.logical_not(seen), xp.logical_or(value > best, value != value)))
+            wins = xp.logical_and(
+                inside, xp.logical_or(xp.logical_not(seen), xp.logical_or(value > best, value != value))
+            )
             best, tap_of_best = xp.where(wins, value, best), xp.where(wins, number, tap_of_best)
             seen = xp.logical_or(seen, inside)
         y[...], winner[...] = best.reshape(y.shape), tap_of_best.reshape(y.shape).astype(winner.dtype)
@@ -160,7 +162,9 @@ class MaxPool(Op):
                 if out is not y:
                     np.copyto(out, y)
 
-    def cuda(self, be: KernelBackend, y: Array, winner: Array, x: Array, *, layout: Any, **attrs: Any) -> None:
+    def cuda(
+        self, be: KernelBackend, y: Array, winner: Array, x: Array, *, layout: Any, **attrs: Any
+    ) -> None:
         g = _geometry(**attrs)
         with be.dense_output(y, CHANNELS_LAST) as out:
             args = (out, winner, be.dense(x, CHANNELS_LAST), window_struct(be, g))
@@ -175,7 +179,9 @@ class MaxPool(Op):
             )
         return (Out(attrs["input_size"], gy.dtype, layout or layout_of(gy) or CONTIGUOUS),)
 
-    def grad_reference(self, be: Backend, gx: Array, gy: Array, winner: Array, *, layout: Any, **attrs: Any) -> None:
+    def grad_reference(
+        self, be: Backend, gx: Array, gy: Array, winner: Array, *, layout: Any, **attrs: Any
+    ) -> None:
         g, xp = _geometry(**attrs), be.xp
         size = tuple(
             max(n + 2 * p, (o - 1) * s + d * (k - 1) + 1)
@@ -191,13 +197,18 @@ class MaxPool(Op):
         inside = tuple(slice(p, p + n) for p, n in zip(g.padding, g.in_size, strict=True))
         gx[...] = total[(slice(None), slice(None), *inside)].reshape(gx.shape)
 
-    def grad_cpu(self, be: Backend, gx: Array, gy: Array, winner: Array, *, layout: Any, **attrs: Any) -> None:
+    def grad_cpu(
+        self, be: Backend, gx: Array, gy: Array, winner: Array, *, layout: Any, **attrs: Any
+    ) -> None:
         g = _geometry(**attrs)
         overlapping = any((k - 1) * d >= s for k, d, s in zip(g.window, g.dilation, g.stride, strict=True))
         if any(g.padding) or overlapping or not _windows_fit(g):
             self.grad_reference(be, gx, gy, winner, layout=layout, **attrs)
             return
-        covered = all(o * s == n and k == s for o, s, n, k in zip(g.out_size, g.stride, g.in_size, g.window, strict=True))
+        covered = all(
+            o * s == n and k == s
+            for o, s, n, k in zip(g.out_size, g.stride, g.in_size, g.window, strict=True)
+        )
         gradient = _memory(be.dense(gy, CHANNELS_LAST))
         bits = np.dtype(f"i{gy.dtype.itemsize}")
         with be.dense_output(gx, CHANNELS_LAST) as out:
@@ -210,7 +221,9 @@ class MaxPool(Op):
                     mask = np.negative((taps[n] == number).view(np.int8))
                     np.bitwise_and(gradient[n].view(bits), mask, out=image[n][at])
 
-    def grad_cuda(self, be: KernelBackend, gx: Array, gy: Array, winner: Array, *, layout: Any, **attrs: Any) -> None:
+    def grad_cuda(
+        self, be: KernelBackend, gx: Array, gy: Array, winner: Array, *, layout: Any, **attrs: Any
+    ) -> None:
         g = _geometry(**attrs)
         with be.dense_output(gx, CHANNELS_LAST) as out:
             args = (out, be.dense(gy, CHANNELS_LAST), be.dense(winner, CHANNELS_LAST), window_struct(be, g))
@@ -232,7 +245,9 @@ class MaxPool(Op):
         taps = np.unravel_index(with_three_axes(winner).astype(np.int64), g.window)
         flat = np.zeros((), np.int64)
         outputs = np.ogrid[tuple(slice(n) for n in g.out_size)]
-        for n, s, p, d, tap, out in zip(g.in_size, g.stride, g.padding, g.dilation, taps, outputs, strict=True):
+        for n, s, p, d, tap, out in zip(
+            g.in_size, g.stride, g.padding, g.dilation, taps, outputs, strict=True
+        ):
             flat = flat * n + (out * s - p + tap * d)
         np.copyto(indices, flat.reshape(winner.shape))
         return indices
@@ -316,7 +331,16 @@ def _geometry(
         out_size.append(out)
     batch, channels = input_size[:2]
     return Geometry(
-        batch, channels, channels, 1, sizes, tuple(out_size), windows, stride, padding, dilation  # type: ignore[arg-type]
+        batch,
+        channels,
+        channels,
+        1,
+        sizes,
+        tuple(out_size),
+        windows,
+        stride,
+        padding,
+        dilation,  # type: ignore[arg-type]
     )
 
 

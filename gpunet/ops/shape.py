@@ -32,7 +32,7 @@ class Reshape(Op):
         (2, 3)
     """
 
-    name, aliases, views = "reshape", True, True
+    name, gradients, aliases, views = "reshape", ("x",), True, True
 
     def bind(
         self, x: Array, shape: Sequence[int], *, input_size: Sequence[int] | None = None

@@ -54,7 +54,9 @@ class SGD(Optimizer):
             if not value >= 0:
                 raise ValueError(f"SGD: {name} must be >= 0, got {value}")
         if nesterov and (momentum <= 0 or dampening != 0):
-            raise ValueError(f"SGD: nesterov needs momentum > 0 and dampening 0, got {momentum} and {dampening}")
+            raise ValueError(
+                f"SGD: nesterov needs momentum > 0 and dampening 0, got {momentum} and {dampening}"
+            )
         settings = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
         super().__init__(params, {**settings, "nesterov": nesterov, "maximize": maximize})
 

@@ -87,7 +87,9 @@ class Tensor:
         return len(self._array)
 
     def __repr__(self) -> str:
-        values = np.array2string(backend.of(self._array).to_numpy(self._array), separator=", ", prefix="tensor(")
+        values = np.array2string(
+            backend.of(self._array).to_numpy(self._array), separator=", ", prefix="tensor("
+        )
         suffix = "" if self.device.type == "cpu" else f", device='{self.device}'"
         if self._node is not None:
             suffix += f", grad_fn={self._node}"
@@ -108,7 +110,9 @@ class Tensor:
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Start (or stop) asking for a gradient; only of floating-point leaves. Returns the tensor."""
         if requires_grad and self.dtype not in FLOATS:
-            raise DTypeError(f"requires_grad_: only floating-point tensors have gradients, this one is {self.dtype}")
+            raise DTypeError(
+                f"requires_grad_: only floating-point tensors have gradients, this one is {self.dtype}"
+            )
         if self._node is not None:
             raise RuntimeError("requires_grad_: only leaf tensors can be changed\n  hint: tensor.detach()")
         self._requires_grad = requires_grad
@@ -376,7 +380,9 @@ def apply(op: Op, *args: Any, **kwargs: Any) -> Tensor:
     if op.views and is_dense(arrays[0], CONTIGUOUS):
         result._storage, result._view = inputs[0]._storage, True
     if grad_enabled() and any(value is not None and value._requires_grad for value in inputs):
-        edges = [(value._node or value) if value is not None and value._requires_grad else None for value in inputs]
+        edges = [
+            (value._node or value) if value is not None and value._requires_grad else None for value in inputs
+        ]
         storages = [None if value is None else value._storage for value in inputs]
         named = dict(zip(op.inputs, zip(arrays, storages, strict=True), strict=True))
         named.update({op.outputs[0]: (outs[0], result._storage)})
@@ -419,5 +425,7 @@ def from_numpy(array: npt.NDArray[Any]) -> Tensor:
         (3,)
     """
     if not isinstance(array, np.ndarray):
-        raise DTypeError(f"from_numpy: expected a numpy.ndarray, got {type(array).__module__}.{type(array).__name__}")
+        raise DTypeError(
+            f"from_numpy: expected a numpy.ndarray, got {type(array).__module__}.{type(array).__name__}"
+        )
     return Tensor(array)

@@ -1,0 +1,67 @@
+"""A Case is one call of an op: from it alone the generic tests prove values, gradients, launches and layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gpunet.ops.base import FLOATS, Op
+
+# Largest error allowed, relative to the largest sum of absolute products.
+TOLERANCE = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-14}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call.
+
+    Attributes:
+        op: what is called.
+        shapes: shape of each float input by name; None leaves an optional input out.
+        attrs: keyword arguments of the call.
+        integers: makes the integer inputs by name.
+        launches: kernels that the forward call launches, with counts.
+        grad_launches: for each input with a gradient, the kernels that this gradient alone launches.
+        torch: the same call in PyTorch: (torch, inputs by name, attrs) -> output.
+    """
+
+    op: Op
+    shapes: dict[str, tuple[int, ...] | None]
+    launches: dict[str, int]
+    grad_launches: dict[str, dict[str, int]] = field(default_factory=dict)
+    attrs: dict[str, Any] = field(default_factory=dict)
+    integers: dict[str, Callable[[np.random.Generator], Any]] = field(default_factory=dict)
+    torch: Callable[..., Any] | None = None
+    id: str = ""
+
+    def __str__(self) -> str:
+        shape = "x".join(map(str, next(iter(self.shapes.values())) or ()))
+        return "-".join(filter(None, (self.op.__name__, self.id or shape)))
+
+    def inputs(self, rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
+        """Make NumPy inputs, in the op's order; values repeat, so that ties are met."""
+        made: dict[str, Any] = {}
+        for name in self.op.inputs:
+            if name in self.integers:
+                made[name] = self.integers[name](rng)
+            else:
+                shape = self.shapes.get(name)
+                made[name] = None if shape is None else np.round(rng.standard_normal(shape), 1).astype(dtype)
+        return made
+
+    def magnitude(self, inputs: dict[str, Any]) -> float:
+        """Return the largest sum of absolute products: the scale of rounding errors."""
+        absolute = [abs(a) if a is not None and a.dtype in FLOATS else a for a in inputs.values()]
+        outs = self.op.forward(*absolute, **self.attrs)
+        return max([1e-30, *(float(np.max(np.abs(out), initial=0)) for out in outs if out.dtype in FLOATS)])
+
+
+def assert_close(actual: Any, expected: Any, magnitude: float, what: str = "") -> None:
+    """Compare with the tolerance of the dtype, relative to `magnitude`; shapes and NaNs must agree."""
+    assert actual.shape == expected.shape, f"{what}: shape {actual.shape}, expected {expected.shape}"
+    assert not np.isnan(actual).any(), f"{what}: NaN at {np.argwhere(np.isnan(actual))[:3].tolist()}"
+    error = float(np.max(np.abs(actual.astype(np.float64) - expected), initial=0)) / magnitude
+    assert error <= TOLERANCE[actual.dtype], f"{what}: error {error:.2e} of the magnitude"

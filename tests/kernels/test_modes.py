@@ -1,0 +1,150 @@
+"""Every kernel's cases under the emulator's checks: races, other schedules, bounds; and through NVRTC."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from gpunet import backend, emulator
+from gpunet.backend import Device, kernels, nvrtc
+from gpunet.ops.base import FLOATS
+from tests.cases import CASES
+from tests.conftest import missing
+from tests.harness import kernel_table
+from tests.test_every_op import gradients, to_device
+
+ARCHS = (75, 80, 86, 89, 90, 100, 120)
+
+
+@pytest.fixture(scope="module")
+def emulated():
+    if emulator.unavailable():
+        missing("emulated", emulator.unavailable())
+    return backend.get(Device("emulated"))
+
+
+def run(be, case, dtype):
+    """Run a case forward and back; return the bytes of all results."""
+    inputs = to_device(be, case.inputs(np.random.default_rng(3), dtype))
+    outs = case.op.forward(*inputs.values(), **case.attrs)
+    results = [be.to_numpy(a) for a in (*outs, *(a for a in inputs.values() if a is not None))]
+    if case.grad_launches:
+        results += gradients(case, be, inputs, list(case.grad_launches), np.ones(outs[0].shape, dtype))
+    return [result.tobytes() for result in results]
+
+
+def launched(case):
+    return {*case.launches, *(kernel for counts in case.grad_launches.values() for kernel in counts)}
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_no_case_has_a_race(emulated, case):
+    with emulator.configure(mode="race"):
+        for dtype in FLOATS:
+            run(emulated, case, dtype)
+    kernel_table.passed("race", launched(case))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_schedule_gives_the_same_bits(emulated, case):
+    expected = run(emulated, case, np.float32)
+    for schedule, seed in (("reverse", 0), ("random", 1), ("random", 2)):
+        with emulator.configure(schedule=schedule, seed=seed, workers=1 + seed):
+            assert run(emulated, case, np.float32) == expected, schedule
+
+
+def test_no_case_leaves_its_memory(emulated, tmp_path):
+    report = tmp_path / "launched.json"
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.kernels.run_cases", str(report)],
+        env={**os.environ, **emulator.asan_environment(), "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    kernel_table.passed("asan", json.loads(report.read_text()))
+
+
+@pytest.fixture(scope="module")
+def compiler():
+    if nvrtc.unavailable():
+        missing("emulated", nvrtc.unavailable())
+
+
+@pytest.mark.parametrize("file", kernels.kernel_files())
+def test_nvrtc_compiles_every_variant_without_warnings_or_spills(compiler, file):
+    source = kernels.load(file)
+    jobs = [(defines, arch) for defines in kernels.variants(file) for arch in ARCHS]
+    with ThreadPoolExecutor(2) as pool:
+        compiled = list(pool.map(lambda job: nvrtc.compile_source(source, *job), jobs))
+    for (defines, arch), result in zip(jobs, compiled, strict=True):
+        assert not result.warnings, result.warnings
+        assert result.usage.keys() == source.kernels.keys()
+        for name, usage in result.usage.items():
+            limit = nvrtc.register_limit(int(source.kernels[name].max_threads))
+            assert usage.spill_bytes == 0 and usage.registers <= limit, f"{name} for sm_{arch} with {defines}"
+            assert usage.shared_bytes <= 48 * 1024
+    kernel_table.passed("nvrtc", source.kernels)
+
+
+def test_nvrtc_reports_an_error_with_file_and_line(compiler):
+    broken = kernels.parse(
+        "broken.cu", '#line 1 "broken.cu"\nextern "C" __global__ void f(int* x) { x[0] = y; }'
+    )
+    with pytest.raises(kernels.KernelError, match=r"broken\.cu\(1\)(.|\n)*identifier \"y\" is undefined"):
+        nvrtc.compile_source(broken, {}, 90)
+
+
+def test_nvrtc_refuses_a_kernel_that_spills(compiler):
+    text = """extern "C" __global__ void __launch_bounds__(1024, 2) f(float* x) {
+        float a[64];
+        for (int i = 0; i < 64; ++i) a[i] = x[i * 77 + threadIdx.x];
+        for (int k = 0; k < 9; ++k) for (int i = 0; i < 64; ++i) a[i] = a[i] * a[(i * 7 + k) % 64] + x[k];
+        for (int i = 0; i < 64; ++i) x[i * 99 + threadIdx.x] = a[i];
+    }"""
+    with pytest.raises(kernels.KernelError, match="spilled"):
+        nvrtc.compile_source(kernels.parse("spill.cu", text), {}, 90)
+
+
+def test_kernels_use_no_float_atomics_and_no_cuda_headers():
+    for file in kernels.kernel_files():
+        text = kernels.load(file).text
+        assert not re.search(r"#include\s*<", text), file
+        for call in re.findall(r"atomic\w+\(([^,]*),", text):
+            assert call.strip() == "error", f"{file}: atomics are for the error word only, not {call}"
+
+
+def test_every_kernel_is_launched_by_a_case():
+    by_cases = set().union(*map(launched, CASES)) | {"fill", "max_pool_indices"}
+    assert set(kernel_table.all_kernels()) == by_cases
+
+
+def test_the_table_is_complete(emulated):
+    """Fill and indices are launched outside ops; from here on, a kernel without a row fails the run."""
+    for mode in ("fast", "race"):
+        with emulator.configure(mode=mode):
+            extras(emulated)
+        kernel_table.passed(mode, {"fill", "max_pool_indices"})
+    for mode in kernel_table.MODES:
+        kernel_table.expect(mode)
+
+
+def extras(be):
+    """Launch the kernels that no op's forward or gradient launches."""
+    from gpunet import ops
+
+    x = np.random.default_rng(0).standard_normal((2, 3, 5, 6)).astype(np.float32)
+    _, indices = ops.max_pool2d(be.from_numpy(x), 2, padding=1, return_indices=True)
+    _, expected = ops.max_pool2d(x, 2, padding=1, return_indices=True)
+    assert np.array_equal(be.to_numpy(indices), expected)
+    for dtype in (np.uint8, np.uint16, np.float32, np.float64):
+        array = be.empty((5, 3), dtype)
+        be.fill(array, 7)
+        assert (be.to_numpy(array) == 7).all()

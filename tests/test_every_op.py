@@ -1,0 +1,280 @@
+"""What holds for every op, proven from its Cases on every backend."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+
+import numpy as np
+import pytest
+
+import gpunet
+from gpunet import backend, ops
+from gpunet.backend import layout_of
+from gpunet.backend.layout import is_dense
+from gpunet.nn import functional
+from gpunet.ops.base import FLOATS, REGISTRY
+from gpunet.tensor import Tensor, apply, gradcheck
+from tests.cases import CASES
+from tests.harness import kernel_table
+from tests.harness.case import TOLERANCE, assert_close
+from tests.harness.memory import VARIANTS
+
+WITH_GRADIENT = [case for case in CASES if case.grad_launches]
+WITH_OUTPUT = [case for case in CASES if case.op.outputs]
+WITH_BATCH = [case for case in CASES if "x" in case.op.inputs and case.op not in (ops.add, ops.sum_to_size)]
+each_case = pytest.mark.parametrize("case", CASES, ids=str)
+each_gradient = pytest.mark.parametrize("case", WITH_GRADIENT, ids=str)
+each_dtype = pytest.mark.parametrize("dtype", FLOATS, ids=str)
+
+
+def to_device(be, inputs, change=lambda be, array: be.from_numpy(array)):
+    """Move a Case's inputs to a backend, each in its own memory."""
+    return {name: None if a is None else change(be, np.array(a)) for name, a in inputs.items()}
+
+
+def expected_outputs(case, inputs):
+    """Compute in float64 with the reference, on NumPy; for ops that change their inputs, those after the call."""
+    wide = {n: a.astype(np.float64) if a is not None and a.dtype in FLOATS else a for n, a in inputs.items()}
+    if not case.op.outputs:
+        copies = {n: None if a is None else np.array(a) for n, a in wide.items()}
+        case.op(*copies.values(), **case.attrs)
+        return [a for a in copies.values() if a is not None]
+    be = backend.get(gpunet.Device("cpu"))
+    arrays, attrs = case.op.bind(*wide.values(), **case.attrs)
+    if case.op.views:
+        return list(case.op.run(arrays, attrs))
+    specs = case.op.infer(*arrays, **attrs)
+    outs = [be.empty(spec.shape, spec.dtype, spec.layout) for spec in specs]
+    case.op.reference(be, *outs, *arrays, **attrs)
+    return outs
+
+
+def gradients(case, be, inputs, needs, gy):
+    """Return the gradients that a backend computes, on the host."""
+    named = dict(
+        zip((*case.op.outputs, *case.op.extras), case.op.forward(*inputs.values(), **case.attrs), strict=True)
+    )
+    saved = [{**inputs, **named}[name] for name in case.op.saves]
+    extra = {}
+    if "input_size" in inspect.signature(case.op.bind).parameters:
+        extra["input_size"] = inputs["x"].shape
+    if "sizes" in inspect.signature(case.op.bind).parameters:
+        extra["sizes"] = (inputs["x"].shape, inputs["y"].shape)
+    result = case.op.grad(be.from_numpy(gy), *saved, needs=needs, **case.attrs, **extra)
+    results = result if len(needs) > 1 else (result,)
+    return [be.to_numpy(array) for array in results]
+
+
+@each_dtype
+@each_case
+def test_forward_agrees_with_the_reference(be, case, dtype, rng):
+    inputs = case.inputs(rng, dtype)
+    expected, magnitude = (
+        expected_outputs(case, inputs),
+        case.magnitude(case.inputs(rng, np.float64)) if case.op.outputs else 10,
+    )
+    arrays = to_device(be, inputs)
+    outs = case.op.forward(*arrays.values(), **case.attrs)
+    if not case.op.outputs:
+        outs = [a for a in arrays.values() if a is not None]
+    for name, out, want in zip(
+        (*case.op.outputs, *case.op.extras, *case.op.inputs), outs, expected, strict=False
+    ):
+        host = be.to_numpy(out)
+        if host.dtype in FLOATS:
+            assert host.dtype == dtype, name
+            assert_close(host, want, max(magnitude, 1.0), name)
+        else:
+            assert np.array_equal(host, want), name
+    if be.name == "emulated":
+        kernel_table.passed("fast", case.launches)
+
+
+@each_dtype
+@each_gradient
+def test_gradient_agrees_with_the_reference(be, case, dtype, rng):
+    inputs = case.inputs(rng, dtype)
+    names = list(case.grad_launches)
+    numpy_backend = backend.get(gpunet.Device("cpu"))
+    wide = {n: a.astype(np.float64) if a is not None and a.dtype in FLOATS else a for n, a in inputs.items()}
+    gy = np.asarray(rng.standard_normal(case.op.forward(*wide.values(), **case.attrs)[0].shape))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(case.op), "cpu", None)
+        patch.setattr(type(case.op), "grad_cpu", None)
+        expected = gradients(case, numpy_backend, wide, names, gy)
+        magnitude = gradients(
+            case,
+            numpy_backend,
+            {n: abs(a) if a is not None and a.dtype in FLOATS else a for n, a in wide.items()},
+            names,
+            np.asarray(abs(gy)),
+        )
+    actual = gradients(case, be, to_device(be, inputs), names, gy.astype(dtype))
+    for name, got, want, scale in zip(names, actual, expected, magnitude, strict=True):
+        assert got.dtype == dtype
+        assert_close(got, want, max(1.0, float(np.max(np.abs(scale), initial=0))), f"gradient of {name}")
+    if be.name == "emulated":
+        kernel_table.passed(
+            "fast", (kernel for launches in case.grad_launches.values() for kernel in launches)
+        )
+
+
+@each_gradient
+def test_gradient_agrees_with_finite_differences(be, case, rng):
+    inputs = case.inputs(rng, np.float64)
+    for array in inputs.values():
+        if array is not None and array.dtype in FLOATS:
+            array += rng.uniform(
+                0.001, 0.009, array.shape
+            )  # no ties: at a kink there is no derivative to compare with
+    tensors = {
+        n: None if a is None else Tensor(be.from_numpy(a), a.dtype in FLOATS) for n, a in inputs.items()
+    }
+
+    present = [t for t in tensors.values() if t is not None]
+    assert gradcheck(lambda *args: apply_with_gaps(case, tensors, args), present)
+
+
+def apply_with_gaps(case, tensors, present):
+    """Call an op on tensors, with None for the inputs that the Case leaves out."""
+    given = iter(present)
+    args = [None if t is None else next(given) for t in tensors.values()]
+    return apply(case.op, *args, **case.attrs)
+
+
+@pytest.mark.only_backends("emulated", "cupy")
+@each_case
+def test_forward_launches_what_the_case_says_and_never_the_reference(be, case, rng, monkeypatch):
+    arrays = to_device(be, case.inputs(rng, np.float32))
+    be.fill(be.error_word, 0)
+    if case.launches:
+        monkeypatch.setattr(type(case.op), "reference", must_not_run)
+    assert launches(be, lambda: case.op.forward(*arrays.values(), **case.attrs)) == case.launches
+    assert case.launches or case.op.views, "an op without launches computes nothing on the device"
+
+
+@pytest.mark.only_backends("emulated", "cupy")
+@each_gradient
+def test_each_gradient_alone_launches_what_the_case_says(be, case, rng, monkeypatch):
+    inputs = to_device(be, case.inputs(rng, np.float32))
+    out = case.op.forward(*inputs.values(), **case.attrs)[0]
+    gy = np.ones(out.shape, np.float32)
+    monkeypatch.setattr(type(case.op), "grad_reference", must_not_run)
+    forward = Counter(case.launches)
+    for name, expected in case.grad_launches.items():
+        counted = launches(be, lambda name=name: gradients(case, be, inputs, [name], gy))
+        assert Counter(counted) - forward == Counter(expected), name
+
+
+def must_not_run(*args, **kwargs):
+    raise AssertionError("an op that has kernels fell back to its reference")
+
+
+def launches(be, call):
+    before = Counter(be.launched)
+    call()
+    return dict(be.launched - before)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("case", WITH_OUTPUT, ids=str)
+def test_any_strides_give_the_same_values(be, case, variant, rng):
+    inputs = case.inputs(rng, np.float64)
+    expected = case.op.forward(*to_device(be, inputs).values(), **case.attrs)
+    strided = to_device(be, inputs, VARIANTS[variant])
+    before = {n: None if a is None else be.to_numpy(a).copy() for n, a in strided.items()}
+    outs = case.op.forward(*strided.values(), **case.attrs)
+    for out, want in zip(outs, expected, strict=True):
+        values, wanted = be.to_numpy(out), be.to_numpy(want)
+        assert (
+            np.allclose(values, wanted, rtol=1e-13, atol=1e-13)
+            if values.dtype in FLOATS
+            else np.array_equal(values, wanted)
+        )
+    for name, array in strided.items():
+        assert array is None or np.array_equal(be.to_numpy(array), before[name]), f"{name} was changed"
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("case", [case for case in WITH_OUTPUT if not case.op.views], ids=str)
+def test_outputs_have_the_layout_that_infer_states(be, case, layout, rng):
+    arrays = to_device(
+        be, case.inputs(rng, np.float32), VARIANTS["channels_last" if layout == "channels_last" else "dense"]
+    )
+    bound, attrs = case.op.bind(*arrays.values(), **case.attrs)
+    specs = case.op.infer(*bound, **attrs)
+    for spec, out in zip(specs, case.op.run(bound, attrs), strict=True):
+        assert (out.shape, out.dtype) == (spec.shape, spec.dtype)
+        assert is_dense(out, spec.layout)
+    if bound[0].ndim == len(specs[0].shape) >= 3 and case.op is not ops.linear and layout_of(bound[0]):
+        assert specs[0].layout == layout_of(bound[0]), "the first output follows the first input"
+
+
+@pytest.mark.parametrize("case", WITH_BATCH, ids=str)
+def test_an_empty_batch_gives_an_empty_result(be, case, rng):
+    inputs = case.inputs(rng, np.float32)
+    inputs["x"] = inputs["x"][:0]
+    if "target" in inputs:
+        inputs["target"] = inputs["target"][:0]
+    arrays = to_device(be, inputs)
+    attrs = {**case.attrs, **({"shape": (0, 4)} if case.op is ops.reshape else {})}
+    out = be.to_numpy(case.op.forward(*arrays.values(), **attrs)[0])
+    if case.op is ops.cross_entropy and case.attrs.get("reduction") != "none":
+        assert np.isnan(out) if case.attrs == {} else out == 0
+    else:
+        assert out.size == 0
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("case", [case for case in CASES if case.torch], ids=str)
+def test_values_and_gradients_agree_with_pytorch(be, torch, case, rng):
+    inputs = case.inputs(rng, np.float64)
+    theirs = {
+        n: None if a is None else torch.tensor(a, requires_grad=a.dtype in FLOATS) for n, a in inputs.items()
+    }
+    expected = case.torch(torch, **theirs, **case.attrs)
+    ours = {n: None if a is None else Tensor(be.from_numpy(a), a.dtype in FLOATS) for n, a in inputs.items()}
+    out = (
+        apply(case.op, *ours.values(), **case.attrs)
+        if case.grad_launches
+        else Tensor(case.op(*(t if t is None else t.array for t in ours.values()), **case.attrs))
+    )
+    np.testing.assert_allclose(be.to_numpy(out.array), expected.detach().numpy(), rtol=1e-12, atol=1e-12)
+    if not case.grad_launches:
+        return
+    gy = rng.standard_normal(out.shape)
+    expected.backward(torch.tensor(gy))
+    out.backward(Tensor(be.from_numpy(gy)))
+    for name in case.grad_launches:
+        np.testing.assert_allclose(
+            be.to_numpy(ours[name].grad.array), theirs[name].grad.numpy(), rtol=1e-11, atol=1e-12
+        )
+
+
+# Completeness.
+
+
+@pytest.mark.parametrize("op", REGISTRY.values(), ids=lambda op: op.__name__)
+def test_every_op_has_a_case_a_docstring_and_a_public_name(op):
+    assert any(case.op is op for case in CASES), "write a Case in tests/cases.py"
+    assert "Example:" in (op.__doc__ or "") and "Args:" in op.__doc__
+    assert getattr(ops, op.__name__) is op and op.__name__ in ops.__all__
+
+
+@pytest.mark.parametrize("name", functional.__all__)
+def test_functions_have_the_signature_of_their_op(name):
+    wrapper = inspect.signature(getattr(functional, name)).parameters
+    op = inspect.signature(REGISTRY[name]).parameters
+    rename = {"x": "input", "w": "weight", "b": "bias"}
+    theirs = [
+        (rename.get(p.name, p.name), p.default)
+        for p in op.values()
+        if p.name not in ("layout", "input_size", "return_indices")
+    ]
+    assert [(p.name, p.default) for p in wrapper.values()] == theirs
+
+
+def test_the_tolerance_is_as_tight_as_the_arithmetic():
+    assert TOLERANCE[np.dtype(np.float32)] < 10 * np.finfo(np.float32).eps
+    assert TOLERANCE[np.dtype(np.float64)] < 100 * np.finfo(np.float64).eps
