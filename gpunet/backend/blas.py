@@ -1,7 +1,230 @@
-"""PLACEHOLDER, to be replaced."""
+"""Matrix products on the CPU: BLAS at one thread, blocks shared by our own threads.
+
+OpenBLAS gives other bits at one and at two threads. Here the work is cut into blocks whose size depends on
+the shape only, and each block is one single-threaded BLAS call, so results do not depend on how many threads
+there are. `np.matmul` stands nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import glob
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+__all__ = ["describe", "matmul", "one_blas_thread", "parallel", "set_threads", "threads"]
+
+_SMALLEST_BLOCK = 4_000_000  # floating-point operations below which a second thread does not pay
+_MOST_BLOCKS = 32
+_SHORTEST_SIDE = 64  # rows or columns of a block, so that BLAS runs at full speed
 
 
-def matmul(a, b, out):
+class _OpenBLAS:
+    """NumPy's own OpenBLAS, reached through ctypes."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        library = ctypes.CDLL(path)
+        for prefix, suffix in itertools.product(("scipy_openblas", "openblas"), ("64_", "_64", "")):
+            if hasattr(library, f"{prefix}_set_num_threads{suffix}"):
+                break
+        else:
+            raise OSError(f"{path} has no openblas_set_num_threads")
+        self.set: Any = getattr(library, f"{prefix}_set_num_threads{suffix}")
+        self.get: Any = getattr(library, f"{prefix}_get_num_threads{suffix}")
+        self.set.argtypes, self.set.restype = (ctypes.c_int,), None
+        self.get.argtypes, self.get.restype = (), ctypes.c_int
+        config = getattr(library, f"{prefix}_get_config{suffix}")
+        core = getattr(library, f"{prefix}_get_corename{suffix}")
+        config.restype = core.restype = ctypes.c_char_p
+        self.config, self.core = config().decode(), core().decode()
+
+
+@functools.cache
+def _openblas() -> _OpenBLAS | None:
+    """Find the OpenBLAS that NumPy loaded, or None where NumPy uses another BLAS."""
+    package = Path(np.__file__).parent
+    candidates = [*package.parent.glob("numpy.libs/*openblas*"), *package.glob(".dylibs/*openblas*")]
+    paths = [str(path) for path in candidates]
+    if os.path.exists("/proc/self/maps"):
+        with open("/proc/self/maps", encoding="utf-8") as maps:
+            paths += sorted({line.split()[-1] for line in maps if "openblas" in line.rpartition("/")[2]})
+    paths += glob.glob(str(package.parent / "numpy.libs" / "*openblas*.dll"))
+    for path in paths:
+        with contextlib.suppress(OSError, AttributeError):
+            return _OpenBLAS(path)
+    return None
+
+
+def describe() -> dict[str, str]:
+    """Say which BLAS runs, with which kernels, and on how many of our threads."""
+    blas = _openblas()
+    if blas is None:
+        return {"library": "not OpenBLAS; it runs with its own threads", "kernels": "unknown", "threads": "1"}
+    return {"library": f"{blas.config} ({blas.path})", "kernels": blas.core, "threads": str(threads())}
+
+
+class _OneThread:
+    """Counts the users of single-threaded BLAS; the first sets it, the last restores what was."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._before = 1
+
+    def __enter__(self) -> None:
+        blas = _openblas()
+        with self._lock:
+            if blas is not None and self._users == 0:
+                self._before = blas.get()
+                blas.set(1)
+            self._users += 1
+
+    def __exit__(self, *error: object) -> None:
+        blas = _openblas()
+        with self._lock:
+            self._users -= 1
+            if blas is not None and self._users == 0:
+                blas.set(self._before)
+
+
+_one_thread = _OneThread()
+
+
+def one_blas_thread() -> contextlib.AbstractContextManager[None]:
+    """Return a context in which BLAS uses one thread; nesting and several Python threads are fine."""
+    return _one_thread
+
+
+def _available() -> int:
+    text = os.environ.get("GPUNET_NUM_THREADS", "")
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _State(threading.local):
+    inside = False
+
+
+_state = _State()
+_count = 0
+_pool: ThreadPoolExecutor | None = None
+_pool_lock = threading.Lock()
+
+
+def threads() -> int:
+    """Return how many threads work on a block list: GPUNET_NUM_THREADS, else the CPUs of this process.
+
+    One where BLAS cannot be told to use one thread: its own threads do the work then.
+    """
+    if _count:
+        return _count
+    return _available() if _openblas() is not None else 1
+
+
+def set_threads(count: int) -> None:
+    """Set how many threads work; 0 goes back to the default. Results do not depend on it."""
+    global _count
+    if count < 0:
+        raise ValueError(f"set_threads: expected a number >= 0, got {count}")
+    _count = count
+
+
+def _workers() -> ThreadPoolExecutor:
+    global _pool
+    with _pool_lock:
+        wanted = threads() - 1
+        if _pool is None or _pool._max_workers < wanted:
+            _pool = ThreadPoolExecutor(wanted, thread_name_prefix="gpunet")
+        return _pool
+
+
+def _forget_pool() -> None:
+    """Threads do not survive a fork: a child process starts with none."""
+    global _pool
+    _pool = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+def parallel(tasks: int, work: Callable[[int], None]) -> None:
+    """Run work(0) ... work(tasks - 1), shared by `threads()` threads of which the caller is one.
+
+    BLAS has one thread meanwhile. A call from within a task runs in that task's thread. The first exception is
+    raised when all threads have stopped.
+    """
+    helpers = min(threads(), tasks) - 1
+    with one_blas_thread():
+        if helpers < 1 or _state.inside:
+            for task in range(tasks):
+                work(task)
+            return
+        numbers = itertools.count()  # next() is one step under the GIL
+
+        def drain() -> None:
+            _state.inside = True
+            try:
+                for task in numbers:
+                    if task >= tasks:
+                        return
+                    work(task)
+            finally:
+                _state.inside = False
+
+        pool = _workers()
+        others = [pool.submit(drain) for _ in range(helpers)]
+        try:
+            drain()
+        finally:
+            errors = [other.exception() for other in others]
+        for error in errors:
+            if error is not None:
+                raise error
+
+
+def _pieces(size: int, count: int) -> Iterator[slice]:
+    """Cut a range into at most `count` pieces, all but the last of equal size."""
+    step = -(-size // count)
+    return (slice(start, min(start + step, size)) for start in range(0, size, step))
+
+
+def matmul(a: npt.NDArray[Any], b: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
+    """out = a @ b for matrices; the same bits whatever the number of threads.
+
+    Args:
+        a: (M, K), rows or columns adjacent in memory.
+        b: (K, N), dtype of a, likewise.
+        out: (M, N), dtype of a, rows adjacent in memory; no overlap with a or b.
+    """
+    (m, k), n = a.shape, b.shape[1]
+    count = min(2 * m * n * k // _SMALLEST_BLOCK, _MOST_BLOCKS, max(m, n) // _SHORTEST_SIDE)
+    if count < 2:
+        with one_blas_thread():
+            np.matmul(a, b, out=out)
+        return
+    if m >= n:
+        pieces = list(_pieces(m, count))
+        parallel(len(pieces), lambda task: np.matmul(a[pieces[task]], b, out=out[pieces[task]]))
+    else:
+        pieces = list(_pieces(n, count))
+        parallel(len(pieces), lambda task: np.matmul(a, b[:, pieces[task]], out=out[:, pieces[task]]))
+
+
+def single(a: npt.NDArray[Any], b: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
+    """out = a @ b within a task of `parallel`: one BLAS call."""
     np.matmul(a, b, out=out)

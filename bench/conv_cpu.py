@@ -1,0 +1,125 @@
+"""How much of a CPU convolution's time is not matrix product, and how it compares with PyTorch.
+
+Each direction is timed beside its floor: the same block GEMMs on prefilled, reused block buffers, with the
+same threads, interleaved in the same run.
+
+    python bench/conv_cpu.py [--json bench/results/conv_cpu.json] [--rounds 40]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timing
+
+from gpunet.backend import CHANNELS_LAST, blas
+from gpunet.ops import conv, conv2d, im2col
+
+SHAPES = {  # name: N, C, O, size, window, padding
+    "N64 32->64 26x26 3x3": (64, 32, 64, 26, 3, 0),
+    "N64 1->32 28x28 3x3": (64, 1, 32, 28, 3, 0),
+    "N64 64->64 16x16 3x3 p1": (64, 64, 64, 16, 3, 1),
+    "N64 128->128 8x8 3x3 p1": (64, 128, 128, 8, 3, 1),
+}
+
+
+def floor(geometry: Any, direction: str, dtype: Any = np.float32) -> Callable[[], None]:
+    """Return the GEMMs of a direction alone: every thread multiplies block buffers filled once."""
+    g = geometry
+    depth = g.taps * (g.outputs if direction == "input" else g.channels)
+    width = g.channels if direction == "input" else g.outputs
+    pixels = g.in_pixels if direction == "input" else g.out_pixels
+    target = im2col.replace(g, out_size=g.in_size) if direction == "input" else g
+    blocks = im2col._blocks(target, depth, 4, *((1024,) if direction == "weight" else ()))
+    per_image = pixels // g.batch
+    rng = np.random.default_rng(0)
+    largest = max(block.n1 - block.n0 for block in blocks) * per_image
+    columns, rows, kernel = (rng.random(size, dtype) for size in ((largest, depth), (largest, width), (depth, width)))
+    scratch: dict[int, Any] = {}
+
+    def work(task: int) -> None:
+        import threading
+
+        mine = scratch.setdefault(
+            threading.get_ident(), (columns.copy(), rows.copy(), np.empty((width, depth), dtype))
+        )
+        count = (blocks[task].n1 - blocks[task].n0) * per_image
+        if direction == "weight":
+            blas.single(mine[1][:count].T, mine[0][:count], mine[2])
+        else:
+            blas.single(mine[0][:count], kernel, mine[1][:count])
+
+    return lambda: blas.parallel(len(blocks), work)
+
+
+def contestants(shape: tuple[int, ...]) -> tuple[dict[str, Callable[[], object]], dict[str, Callable[[], object]]]:
+    """Return our three directions with their floors, and PyTorch's in both layouts where it is installed."""
+    n, c, o, size, window, padding = shape
+    rng = np.random.default_rng(0)
+    host = rng.standard_normal((n, size, size, c), np.float32)
+    x, w = host.transpose(0, 3, 1, 2), rng.standard_normal((o, window, window, c), np.float32).transpose(0, 3, 1, 2)
+    b = rng.standard_normal(o, np.float32)
+    y = conv2d(x, w, b, padding=padding, layout=CHANNELS_LAST)
+    geometry = conv._geometry(x.shape, w.shape, 1, (1, 1), (padding,) * 2, (1, 1))
+    out, gx = conv._memory(y), np.empty_like(host)
+    gw, gb, gy = np.empty((o, 1, window, window, c), np.float32), np.empty(o, np.float32), conv._memory(y).copy()
+    x5, w5 = conv._memory(x), conv._memory(w)
+    calls: dict[str, Callable[[], object]] = {
+        "forward": lambda: im2col.forward(out, x5, w5, b, geometry),
+        "forward floor": floor(geometry, "forward"),
+        "input": lambda: im2col.input_gradient(gx[:, None], gy, w5, geometry),
+        "input floor": floor(geometry, "input"),
+        "weight": lambda: im2col.weight_gradient(gw, gb, gy, x5, geometry),
+        "weight floor": floor(geometry, "weight"),
+    }
+    try:
+        import torch
+    except ImportError:
+        return calls, {}
+    peers: dict[str, Callable[[], object]] = {}
+    torch.set_num_threads(blas.threads())
+    for layout in (torch.contiguous_format, torch.channels_last):
+        tx, tw = (torch.tensor(np.ascontiguousarray(a)).to(memory_format=layout) for a in (x, w))
+        tg = torch.tensor(np.ascontiguousarray(y)).to(memory_format=layout)
+        tb, name = torch.tensor(b), str(layout).rpartition(".")[2]
+        peers[f"forward torch {name}"] = lambda tx=tx, tw=tw: torch.conv2d(tx, tw, tb, padding=padding)
+
+        def gradient(mask: list[bool], tx: Any = tx, tw: Any = tw, tg: Any = tg) -> Any:
+            sizes = ([1, 1], [padding, padding], [1, 1], False, [0, 0], 1)
+            return torch.ops.aten.convolution_backward(tg, tx, tw, [o], *sizes, mask)
+
+        peers[f"input torch {name}"] = lambda gradient=gradient: gradient([True, False, False])
+        peers[f"weight torch {name}"] = lambda gradient=gradient: gradient([False, True, True])
+    return calls, peers
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write a result file")
+    parser.add_argument("--rounds", type=int, default=40)
+    options = parser.parse_args()
+    kept = []
+    print(f"{'shape':26}{'direction':10}{'ms':>8}{'floor':>8}{'ratio':>7}{'torch':>8}{'ratio':>7}")
+    for name, shape in SHAPES.items():
+        ours_and_floors, peers = contestants(shape)
+        measured = timing.interleave(ours_and_floors, rounds=options.rounds, seconds=30)
+        # Apart, because PyTorch's threads spin for a while after each call and would disturb who comes next.
+        measured |= timing.interleave(peers, rounds=options.rounds, seconds=30)
+        for direction in ("forward", "input", "weight"):
+            if shape[1] == 1 and direction == "input":
+                continue  # nobody asks for the gradient of the images
+            ours, least = measured[direction].median, measured[f"{direction} floor"].median
+            theirs = [r.median for key, r in measured.items() if key.startswith(f"{direction} torch")]
+            text = f"{min(theirs) * 1e3:8.2f}{ours / min(theirs):7.2f}" if theirs else ""
+            print(f"{name:26}{direction:10}{ours * 1e3:8.2f}{least * 1e3:8.2f}{ours / least:7.2f}{text}", flush=True)
+        kept += [timing.replace_name(result, f"{name} {key}") for key, result in measured.items()]
+    if options.json:
+        timing.save(options.json, "conv_cpu", kept)
+
+
+if __name__ == "__main__":
+    main()
