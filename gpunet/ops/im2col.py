@@ -204,8 +204,9 @@ def weight_gradient(gw: Array, gb: Array | None, gy: Array, x: Array, g: Geometr
                 blas.single(rows[:, outs].T, columns, product[outs])
             partial_w[run] += product
             if gb is not None:
-                ones = np.ones((1, len(rows)), gw.dtype)
-                partial_b[run] += ones @ rows
+                total = np.empty((1, g.outputs), gw.dtype)
+                blas.single(np.ones((1, len(rows)), gw.dtype), rows, total)
+                partial_b[run] += total
 
     blas.parallel(runs if blocks else 0, work)
     np.add.reduce(partial_w, axis=0, out=gw.reshape(g.outputs, depth))

@@ -1,0 +1,65 @@
+"""`gpunet doctor`: what works here, what does not, and the line that fixes it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import platform
+from collections.abc import Iterator
+from typing import Any
+
+import gpunet
+from gpunet import backend, emulator
+from gpunet.backend import blas, kernels, nvrtc
+
+__all__ = ["add_parser", "findings"]
+
+_EXTRAS = {"matplotlib": "plots: pip install matplotlib", "safetensors": "checkpoints: pip install safetensors"}
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "doctor",
+        help="show what works on this computer and how to fix what does not",
+        description="Show devices, versions, kernels, compiler and BLAS; for each thing missing, the line that fixes it.",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the findings."""
+    for name, works, text in findings():
+        print(f"{'ok' if works else '--':3}{name:18}{text}")
+    return 0
+
+
+def findings() -> Iterator[tuple[str, bool, str]]:
+    """Yield (what, whether it works, detail or reason with the fix)."""
+    yield "gpunet", True, f"{gpunet.__version__} on Python {platform.python_version()}, {platform.platform()}"
+    yield "numpy", True, importlib.metadata.version("numpy")
+    facts = blas.describe()
+    yield "blas", True, f"{facts['library']}; kernels for {facts['kernels']}"
+    yield "threads", True, f"{facts['threads']} (set GPUNET_NUM_THREADS to change)"
+    folder = kernels.kernel_dir()
+    yield "kernels", True, f"{len(kernels.kernel_files())} files in {folder}"
+    yield "device cpu", True, "NumPy"
+    cuda = backend.unavailable("cuda")
+    fix = 'pip install "gpunet[cuda12]", or gpunet[cuda13], on a machine with an NVIDIA driver'
+    yield "device cuda", cuda is None, f"{cuda}: {fix}" if cuda else _gpu_name()
+    reason = emulator.unavailable()
+    yield "device emulated", reason is None, reason or "CUDA kernels on the CPU, compiled by g++; for tests, not for speed"
+    reason = nvrtc.unavailable()
+    yield "nvrtc", reason is None, reason or f"{nvrtc.version()}: compiles kernels without a GPU"
+    for package, purpose in _EXTRAS.items():
+        try:
+            yield package, True, importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            yield package, False, f"not installed; {purpose}"
+
+
+def _gpu_name() -> str:
+    import cupy
+
+    name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+    return f"{name}, CuPy {cupy.__version__}, CUDA {cupy.cuda.runtime.runtimeGetVersion()}"

@@ -1,0 +1,110 @@
+"""The training loop: epochs over a loader, evaluation, a progress bar."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+from gpunet import backend
+from gpunet.data import DataLoader
+from gpunet.nn import Module
+from gpunet.nn import functional as F
+from gpunet.optim import Optimizer
+from gpunet.tensor import no_grad
+from gpunet.train.run_folder import RunFolder
+
+__all__ = ["evaluate", "fit"]
+
+_READ_EVERY = 20  # steps between looks at the loss: each look waits for the device
+
+
+def fit(
+    model: Module,
+    train_loader: DataLoader,
+    test_loader: DataLoader,
+    optimizer: Optimizer,
+    *,
+    epochs: int,
+    run: RunFolder | None = None,
+    progress: bool = True,
+) -> list[dict[str, Any]]:
+    """Train a classifier with cross entropy and evaluate it after every epoch.
+
+    Args:
+        model: maps a batch of inputs to logits (N, C).
+        train_loader, test_loader: yield (inputs, class indices) on the model's device.
+        optimizer: of the model's parameters.
+        epochs: how many times to go through the training data.
+        run: where to save weights and metrics after every epoch.
+        progress: show a progress bar on stderr.
+
+    Returns:
+        One dict per epoch: epoch (from 1), train_loss, test_loss, test_accuracy in [0, 1], seconds of training.
+
+    Raises:
+        FloatingPointError: the loss is no longer finite; the message names epoch and step.
+    """
+    from tqdm import tqdm
+
+    history = []
+    for epoch in range(1, epochs + 1):
+        model.train()
+        started = time.perf_counter()
+        total = None
+        with tqdm(
+            total=len(train_loader), desc=f"epoch {epoch}/{epochs}", unit="batch", disable=not progress, file=sys.stderr
+        ) as bar:
+            for step, (inputs, targets) in enumerate(train_loader, start=1):
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(inputs), targets)
+                loss.backward()
+                optimizer.step()
+                with no_grad():
+                    total = loss.detach() if total is None else total + loss.detach()
+                if step % _READ_EVERY == 0 or step == len(train_loader):
+                    _check_finite(loss.item(), epoch, step)
+                    bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+                bar.update()
+        seconds = time.perf_counter() - started
+        test_loss, accuracy = evaluate(model, test_loader)
+        row = {
+            "epoch": epoch,
+            "train_loss": total.item() / len(train_loader) if total is not None else math.nan,
+            "test_loss": test_loss,
+            "test_accuracy": accuracy,
+            "seconds": round(seconds, 3),
+        }
+        history.append(row)
+        if run is not None:
+            run.finish_epoch(model, row)
+    return history
+
+
+def _check_finite(loss: float, epoch: int, step: int) -> None:
+    if not math.isfinite(loss):
+        raise FloatingPointError(
+            f"the loss is {loss} in epoch {epoch}, step {step}.\n  hint: use a smaller learning rate (--lr)"
+        )
+
+
+def evaluate(model: Module, loader: DataLoader) -> tuple[float, float]:
+    """Return mean cross entropy in nats and accuracy in [0, 1] over a loader, in evaluation mode."""
+    was_training = model.training
+    model.eval()
+    loss, correct, count = 0.0, 0, 0
+    try:
+        with no_grad():
+            for inputs, targets in loader:
+                logits = model(inputs)
+                loss += F.cross_entropy(logits, targets, reduction="sum").item()
+                be = backend.of(logits.array)
+                predicted = np.argmax(be.to_numpy(logits.array), axis=1)
+                correct += int((predicted == be.to_numpy(targets.array)).sum())
+                count += len(predicted)
+    finally:
+        model.train(was_training)
+    return loss / max(count, 1), correct / max(count, 1)

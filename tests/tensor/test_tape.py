@@ -1,0 +1,178 @@
+"""The tape: accumulation, versions, freeing, modes."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import gpunet
+from gpunet import ops
+from gpunet.tensor import Tensor
+
+
+def leaf(be, values, dtype=np.float32):
+    return Tensor(be.from_numpy(np.asarray(values, dtype)), requires_grad=True)
+
+
+def host(be, tensor):
+    return be.to_numpy(tensor.array)
+
+
+def test_a_tensor_used_twice_gets_the_sum_of_both_gradients(be):
+    x = leaf(be, [1.0, -2.0])
+    y = x.relu()
+    (y + y + x).backward(Tensor(be.from_numpy(np.array([1.0, 10.0], np.float32))))
+    assert host(be, x.grad).tolist() == [3.0, 10.0]
+
+
+def test_both_inputs_of_one_call_may_be_the_same_leaf(be):
+    x = leaf(be, [1.0, 2.0])
+    (x + x).backward(Tensor(be.from_numpy(np.ones(2, np.float32))))
+    assert host(be, x.grad).tolist() == [2.0, 2.0]
+
+
+def test_gradients_add_up_until_they_are_cleared(be):
+    x = leaf(be, 3.0)
+    for _ in range(2):
+        x.relu().backward()
+    assert x.grad.item() == 2.0
+    x.grad = None
+    x.relu().backward()
+    assert x.grad.item() == 1.0
+
+
+def test_gradients_of_two_leaves_never_share_memory(be):
+    x, y = leaf(be, [1.0]), leaf(be, [2.0])
+    (x + y).backward()
+    x.grad.add_(5.0)
+    assert host(be, y.grad).tolist() == [1.0]
+
+
+def test_a_gradient_given_by_the_caller_is_not_changed_by_a_second_backward(be):
+    x, gradient = leaf(be, [1.0]), Tensor(be.from_numpy(np.ones(1, np.float32)))
+    for _ in range(2):
+        (x + 0.0).backward(gradient)
+    assert host(be, x.grad).tolist() == [2.0] and host(be, gradient).tolist() == [1.0]
+
+
+def test_a_long_chain_needs_no_recursion(be):
+    x = y = leaf(be, [1.0])
+    for _ in range(3000 if be.name == "numpy" else 200):
+        y = y.relu()
+    y.backward()
+    assert host(be, x.grad).tolist() == [1.0]
+
+
+def test_nothing_is_recorded_within_no_grad(be):
+    x = leaf(be, [1.0])
+    with gpunet.no_grad():
+        y = x.relu()
+    assert not y.requires_grad and y.is_leaf
+    assert x.relu().requires_grad
+
+    @gpunet.no_grad()
+    def forward():
+        return x.relu()
+
+    assert not forward().requires_grad
+
+
+def test_no_grad_ends_when_an_exception_leaves_it():
+    with pytest.raises(KeyError), gpunet.no_grad():
+        raise KeyError
+    assert gpunet.tensor([1.0], requires_grad=True).relu().requires_grad
+
+
+def test_a_saved_value_changed_in_place_is_an_error_not_a_wrong_gradient(be):
+    y = leaf(be, [1.0, 2.0]).relu()
+    z = y.relu()
+    y += 1.0
+    with pytest.raises(RuntimeError, match=r"relu: y, which its gradient needs(.|\n)*expected version 0, got 1"):
+        (z + y).backward(Tensor(be.from_numpy(np.ones(2, np.float32))))
+
+
+def test_a_view_shares_the_version_of_its_storage(be):
+    w = leaf(be, [[1.0, 2.0]])
+    x = Tensor(be.from_numpy(np.ones((1, 2), np.float32)))
+    y = gpunet.nn.functional.linear(x.reshape(1, 2), w)
+    x.zero_()
+    with pytest.raises(RuntimeError, match="linear: x, which its gradient needs"):
+        y.backward()
+
+
+def test_adding_in_place_goes_on_the_tape(be):
+    x, shortcut = leaf(be, [1.0, -1.0]), leaf(be, [2.0, 2.0])
+    y = x + 0.0
+    y += shortcut
+    y.relu().backward(Tensor(be.from_numpy(np.ones(2, np.float32))))
+    assert host(be, x.grad).tolist() == [1.0, 1.0] and host(be, shortcut.grad).tolist() == [1.0, 1.0]
+
+
+def test_a_leaf_that_requires_a_gradient_refuses_in_place_changes(be):
+    with pytest.raises(RuntimeError, match="a leaf that requires a gradient is changed in place"):
+        leaf(be, [1.0]).add_(1.0)
+    with gpunet.no_grad():
+        assert host(be, leaf(be, [1.0]).add_(1.0)).tolist() == [2.0]
+
+
+def test_a_view_of_a_computed_tensor_refuses_in_place_changes(be):
+    view = leaf(be, [[1.0]]).relu().flatten()
+    with pytest.raises(RuntimeError, match="a view of a tensor that requires a gradient"):
+        view.add_(1.0)
+
+
+def test_backward_twice_needs_retain_graph(be):
+    x = leaf(be, [2.0])
+    y = x.relu()
+    y.backward(retain_graph=True)
+    y.backward()
+    assert host(be, x.grad).tolist() == [2.0]
+    with pytest.raises(RuntimeError, match=r"a second time(.|\n)*hint: loss.backward\(retain_graph=True\)"):
+        y.backward()
+
+
+def test_backward_says_what_is_missing():
+    x = gpunet.tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(gpunet.ShapeError, match=r"gradient must be given for a tensor of shape \(2,\)"):
+        x.relu().backward()
+    with pytest.raises(gpunet.ShapeError, match=r"expected a gradient of shape \(2,\), got \(3,\)"):
+        x.relu().backward(gpunet.tensor([1.0, 1.0, 1.0]))
+    with pytest.raises(RuntimeError, match="does not depend on a tensor that requires a gradient"):
+        x.detach().relu().backward()
+    with pytest.raises(RuntimeError, match="gradients of gradients"):
+        x.relu().backward(gpunet.tensor([1.0, 1.0]), create_graph=True)
+
+
+def test_tensors_and_nodes_form_no_cycle():
+    gc.disable()
+    try:
+        x = gpunet.tensor([1.0], requires_grad=True)
+        y = x.relu().relu()
+        gone = weakref.ref(y)
+        del y
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_backward_frees_what_it_saved():
+    x = gpunet.tensor(np.ones(10, np.float32), requires_grad=True)
+    y = x.relu()
+    saved = weakref.ref(y.grad_fn.saved[0][0])
+    z = y + 0.0
+    del y
+    z.backward(gpunet.tensor(np.ones(10, np.float32)))
+    assert saved() is None
+
+
+def test_gradcheck_finds_a_wrong_gradient(monkeypatch):
+    x = gpunet.tensor(np.array([0.5, -0.5, 2.0]), requires_grad=True)
+    assert gpunet.gradcheck(Tensor.relu, [x])
+    monkeypatch.setattr(type(ops.relu), "grad_cpu", lambda self, be, gx, gy, y: np.copyto(gx, gy))
+    with pytest.raises(AssertionError, match=r"gradcheck: the gradient of input 0 \(3,\)"):
+        gpunet.gradcheck(Tensor.relu, [x])
+    with pytest.raises(ValueError, match="all of them float64"):
+        gpunet.gradcheck(Tensor.relu, [gpunet.tensor([1.0], requires_grad=True)])

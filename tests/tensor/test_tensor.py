@@ -1,0 +1,138 @@
+"""Tensor: construction, facts, ways to other devices, errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gpunet
+from gpunet.tensor import Parameter, Tensor
+
+
+def test_numbers_become_float32_and_int64_and_arrays_keep_their_dtype():
+    assert gpunet.tensor([1.0, 2.0]).dtype == np.float32
+    assert gpunet.tensor([1, 2]).dtype == np.int64
+    assert gpunet.tensor(np.zeros(2)).dtype == np.float64
+    assert gpunet.tensor([1, 2], dtype="float64").dtype == np.float64
+
+
+def test_tensor_copies_and_from_numpy_shares():
+    array = np.zeros(2)
+    copied, shared = gpunet.tensor(array), gpunet.from_numpy(array)
+    array[0] = 5
+    assert copied.numpy()[0] == 0 and shared.numpy()[0] == 5
+    with pytest.raises(gpunet.DTypeError, match=r"from_numpy: expected a numpy\.ndarray, got builtins\.list"):
+        gpunet.from_numpy([1.0])
+
+
+def test_facts(be):
+    x = Tensor(be.from_numpy(np.zeros((2, 3), np.float32)))
+    assert (x.shape, x.ndim, x.dim(), x.numel(), len(x), x.size(), x.size(1)) == ((2, 3), 2, 2, 6, 2, (2, 3), 3)
+    assert x.device == be.device and x.dtype == np.float32 and x.is_leaf and x.grad is None and x.grad_fn is None
+
+
+def test_the_text_shows_values_device_and_history(be):
+    where = "" if be.name == "numpy" else f", device='{be.device}'"
+    x = Tensor(be.from_numpy(np.ones(2, np.float32)), requires_grad=True)
+    assert repr(x) == f"tensor([1., 1.]{where}, requires_grad=True)"
+    assert repr(x.relu()) == f"tensor([1., 1.]{where}, grad_fn=<relu backward>)"
+
+
+def test_a_tensor_goes_to_a_device_and_back_with_its_memory_layout(be):
+    array = np.arange(24.0).reshape(1, 2, 3, 4).transpose(0, 3, 1, 2)
+    moved = gpunet.from_numpy(array).to(be.device)
+    assert moved.device == be.device
+    back = moved.cpu().numpy()
+    assert np.array_equal(back, array) and back.strides == array.strides
+    assert moved.to(be.device) is moved
+
+
+def test_item_and_numbers(be):
+    x = Tensor(be.from_numpy(np.array([2.5])))
+    assert (x.item(), float(x), int(x), bool(x)) == (2.5, 2.5, 2, True)
+    with pytest.raises(gpunet.ShapeError, match=r"item: expected one element, got shape \(2,\)"):
+        gpunet.tensor([1.0, 2.0]).item()
+
+
+def test_numpy_refuses_what_would_lose_the_history():
+    with pytest.raises(RuntimeError, match=r"hint: tensor\.detach\(\)\.numpy\(\)"):
+        gpunet.tensor([1.0], requires_grad=True).numpy()
+    assert np.asarray(gpunet.tensor([1.0])).tolist() == [1.0]
+
+
+@pytest.mark.only_backends("emulated", "cupy")
+def test_numpy_refuses_a_device_array(be):
+    with pytest.raises(TypeError, match=r"numpy: the tensor is on .*\n  hint: tensor\.cpu\(\)\.numpy\(\)"):
+        Tensor(be.from_numpy(np.ones(1))).numpy()
+
+
+def test_only_floats_require_gradients():
+    with pytest.raises(gpunet.DTypeError, match="only floating-point tensors have gradients, this one is int64"):
+        gpunet.tensor([1], requires_grad=True)
+    with pytest.raises(RuntimeError, match="only leaf tensors can be changed"):
+        gpunet.tensor([1.0], requires_grad=True).relu().requires_grad_(False)
+
+
+def test_unknown_names_say_so():
+    with pytest.raises(AttributeError, match=r"Tensor\.svd is not in gpunet"):
+        gpunet.tensor([1.0]).svd
+
+
+def test_what_is_not_an_array_is_refused():
+    with pytest.raises(gpunet.DTypeError, match=r"builtins\.list is not an array(.|\n)*hint: numpy\.asarray"):
+        Tensor([1.0])
+    with pytest.raises(gpunet.DTypeError, match=r"relu: x is not a Tensor(.|\n)*gpunet\.ops\.relu for bare arrays"):
+        gpunet.relu(np.ones(3))
+
+
+def test_numbers_are_added_and_other_things_refused(be):
+    x = Tensor(be.from_numpy(np.ones(2, np.float32)))
+    assert be.to_numpy((1 + x + 2.5).array).tolist() == [4.5, 4.5]
+    with pytest.raises(TypeError, match="unsupported operand"):
+        x + "1"
+
+
+@pytest.mark.only_backends("emulated", "cupy")
+def test_tensors_on_different_devices_are_refused_by_name(be):
+    x, w = Tensor(be.from_numpy(np.ones((2, 3), np.float32))), gpunet.tensor(np.ones((4, 3), np.float32))
+    with pytest.raises(gpunet.DeviceError) as error:
+        gpunet.nn.functional.linear(x, w)
+    assert str(error.value).splitlines() == [
+        "linear: the inputs live on different devices.",
+        f"  x  (N=2, D=3) float32 {be.device}",
+        "  w  (O=4, D=3) float32 cpu",
+        "  expected one device for all inputs",
+        "  hint: move them to one device first: tensor.to(device), or cupy.asarray(array)",
+    ]
+
+
+def test_devices_by_name():
+    assert str(gpunet.device("cpu")) == "cpu" and gpunet.device("auto").type in ("cpu", "cuda")
+    for name in ("tpu", "cuda:x", "cpu:1"):
+        with pytest.raises(gpunet.DeviceError, match=f"there is no device '{name}'"):
+            gpunet.device(name)
+    with pytest.raises(gpunet.DeviceError, match="expected a name"):
+        gpunet.device(3)
+
+
+def test_cuda_without_a_gpu_says_what_would_help(monkeypatch):
+    from gpunet.backend import cupy
+
+    monkeypatch.setattr(cupy, "unavailable", lambda: "CuPy is not installed")
+    with pytest.raises(gpunet.DeviceError, match=r'CuPy is not installed\.\n  hint: pip install "gpunet\[cuda12\]"'):
+        gpunet.device("cuda:7")
+
+
+def test_a_parameter_wraps_a_tensor_and_requires_a_gradient():
+    parameter = Parameter(gpunet.tensor([1.0]))
+    assert parameter.requires_grad and not Parameter(np.ones(1), requires_grad=False).requires_grad
+
+
+def test_reshape_and_flatten(be):
+    x = Tensor(be.from_numpy(np.arange(24.0).reshape(2, 3, 4)))
+    assert x.reshape(4, -1).shape == x.view((4, 6)).shape == (4, 6)
+    assert x.flatten(1).shape == (2, 12) and gpunet.flatten(x).shape == (24,) and gpunet.reshape(x, [24]).shape == (24,)
+    with pytest.raises(gpunet.ShapeError, match=r"reshape: the sizes do not fit(.|\n)*expected 24 elements, got shape \(5, -1\)"):
+        x.reshape(5, -1)
+    with pytest.raises(gpunet.ShapeError, match="flatten: there are no axes 2 to 1"):
+        x.flatten(2, 1)
