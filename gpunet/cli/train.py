@@ -87,8 +87,8 @@ def run(options: argparse.Namespace) -> int:
     config = {**settings, "device": str(device), "gpunet": gpunet.__version__}
     folder = train.RunFolder(options.out or Path("runs", f"{datetime.datetime.now():%Y-%m-%d-%H%M%S-%f}"), config)
     weights = sum(parameter.numel() for parameter in model.parameters())
-    images = " + ".join(f"{len(loader.dataset):,}" for loader in loaders)
-    print(f"{options.model} with {weights:,} weights on {device}; {images} images for training + test", flush=True)
+    images = " + ".join(f"{len(loader.dataset):,}" for loader in loaders)  # type: ignore[arg-type]
+    print(f"{options.model} with {weights:,} weights on {device}; {images} images to train and test", flush=True)
     try:
         history = train.fit(model, *loaders, optimizer, epochs=options.epochs, run=folder, progress=not options.quiet)
     except KeyboardInterrupt:

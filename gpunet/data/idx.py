@@ -8,7 +8,6 @@ Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", secti
 from __future__ import annotations
 
 import gzip
-import io
 import lzma
 import math
 import os
@@ -36,7 +35,7 @@ _DTYPES = {
 _MAX_AXES = 4
 _CHUNK = 1 << 20
 _GZIP_MAGIC, _XZ_MAGIC = b"\x1f\x8b", b"\xfd7zXZ\x00"
-_XZ_MEMORY = 128 << 20
+_XZ_MEMORY = 128 << 20  # twice what xz -9 needs
 
 
 def read_idx(path: str | os.PathLike[str], *, max_bytes: int = 1 << 30) -> npt.NDArray[Any]:
@@ -61,8 +60,7 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = 1 << 30) -> npt.N
     """
     with open(path, "rb") as raw:
         try:
-            with _decompressed(raw) as stream:
-                return _read_array(stream, max_bytes)
+            return _read_array(_decompressed(raw), max_bytes)
         except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
             raise _damaged(path, f"damaged compression: {error}") from error
         except _BadIdxError as error:
@@ -117,19 +115,39 @@ class _BadIdxError(Exception):
     """What is wrong with the content; `read_idx` adds the file's name."""
 
 
-def _decompressed(raw: BinaryIO) -> BinaryIO | gzip.GzipFile | lzma.LZMAFile:
+class _XzReader:
+    """Reads xz like a file, with a limit on the memory that the file's header asks for."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._input = raw.read()
+        self._decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY)
+
+    def read(self, size: int) -> bytes:
+        """Return `size` bytes, fewer only at the end."""
+        data = b""
+        while len(data) < size and not self._decoder.eof:
+            data += self._decoder.decompress(self._input, max_length=size - len(data))
+            self._input = b""
+            if self._decoder.needs_input:
+                raise EOFError("the compressed data end too early")
+        if self._decoder.unused_data:
+            raise EOFError("more bytes follow the compressed data")
+        return data
+
+
+def _decompressed(raw: BinaryIO) -> BinaryIO | gzip.GzipFile | _XzReader:
     """Choose by the first bytes; idx itself starts with two zeros."""
     start = raw.read(len(_XZ_MAGIC))
     raw.seek(0)
     if start.startswith(_GZIP_MAGIC):
         return gzip.GzipFile(fileobj=raw)
     if start == _XZ_MAGIC:
-        return lzma.LZMAFile(raw)
+        return _XzReader(raw)
     return raw
 
 
 def _read_array(stream: Any, max_bytes: int) -> npt.NDArray[Any]:
-    """Read header and elements, in pieces, so that a false header costs nothing."""
+    """Check the header, then read the elements it announces and not one byte more."""
     magic = stream.read(4)
     if len(magic) < 4:
         raise _BadIdxError(f"the file ends after {len(magic)} of the 4 bytes of its magic number")

@@ -1,0 +1,172 @@
+"""The command line: what it prints, which files it leaves, which exit codes it gives."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import gpunet
+from gpunet import data, io, models
+from gpunet.cli.main import main
+from tests.conftest import missing
+
+
+def gpunet_train(*arguments):
+    return main(["train", "--quiet", "--device", "cpu", "--model", "tiny", "--limit", "128", *map(str, arguments)])
+
+
+def test_a_run_leaves_its_folder_and_ends_with_the_accuracy(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert gpunet_train("--epochs", 2, "--out", out) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("test accuracy ")
+    assert sorted(path.name for path in out.iterdir()) == [
+        "config.json",
+        "curves.png",
+        "metrics.jsonl",
+        "model.safetensors",
+    ]
+    config = json.loads((out / "config.json").read_text())
+    assert (config["model"], config["device"], config["seed"], config["epochs"]) == ("tiny", "cpu", 0, 2)
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert 0 <= rows[1]["test_accuracy"] <= 1 and rows[1]["train_loss"] < rows[0]["train_loss"]
+    tensors, metadata = io.load_file(out / "model.safetensors")
+    model = models.TinyCNN()
+    model.load_state_dict(tensors)
+    assert metadata["epoch"] == "2"
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path):
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        assert gpunet_train("--epochs", 1, "--seed", seed, "--out", tmp_path / name) == 0
+    a, b, c = (io.load_file(tmp_path / name / "model.safetensors")[0] for name in "abc")
+    assert all(np.array_equal(a[key], b[key]) for key in a)
+    assert not all(np.array_equal(a[key], c[key]) for key in a)
+
+
+def test_the_full_data_set_is_read_from_a_folder(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 40), ("t10k", 20)):
+        data.write_idx(tmp_path / f"{part}-images-idx3-ubyte", rng.integers(0, 255, (count, 28, 28)).astype(np.uint8))
+        data.write_idx(tmp_path / f"{part}-labels-idx1-ubyte", rng.integers(0, 10, count).astype(np.uint8))
+    assert gpunet_train("--epochs", 1, "--data", tmp_path, "--out", tmp_path / "run") == 0
+    assert "40 + 20 images to train and test" in capsys.readouterr().out
+
+
+def test_a_module_of_the_current_folder_is_a_model(tmp_path, monkeypatch):
+    (tmp_path / "mynets.py").write_text(
+        "from gpunet import nn\nclass Net(nn.Sequential):\n"
+        "    def __init__(self):\n        super().__init__(nn.Flatten(), nn.Linear(784, 10))\nnot_a_net = 3\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert gpunet_train("--epochs", 1, "--model", "mynets:Net", "--out", "run") == 0
+    assert gpunet_train("--model", "mynets:not_a_net", "--out", "run2") == 1
+
+
+ERRORS = [
+    (["--model", "resnet"], "there is no model 'resnet'"),
+    (["--model", "no.such:Net"], "cannot import 'no.such'"),
+    (["--data", "/nowhere"], "/nowhere"),
+    (["--device", "tpu"], "there is no device 'tpu'"),
+    (["--seed", "-1"], "seed"),
+    (["--out", "/proc/gpunet/run"], "/proc/gpunet"),
+    (["--lr", "1e30", "--epochs", "1"], "hint: use a smaller learning rate"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "text"), ERRORS, ids=[" ".join(e[0]) for e in ERRORS])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the overflow of a learning rate of 1e30
+def test_an_error_is_one_message_and_exit_code_1(tmp_path, monkeypatch, capsys, arguments, text):
+    monkeypatch.chdir(tmp_path)
+    assert gpunet_train(*arguments) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("gpunet: ") and text in message and "Traceback" not in message
+
+
+@pytest.mark.parametrize("arguments", [["--epochs", "0"], ["--lr", "nan"], ["--batch-size", "x"], ["--what"]], ids=str)
+def test_wrong_usage_is_exit_code_2(capsys, arguments):
+    with pytest.raises(SystemExit) as stop:
+        gpunet_train(*arguments)
+    assert stop.value.code == 2 and "usage: gpunet train" in capsys.readouterr().err
+
+
+def test_an_existing_run_is_not_overwritten(tmp_path, capsys):
+    assert gpunet_train("--epochs", 1, "--out", tmp_path) == 0
+    before = (tmp_path / "model.safetensors").read_bytes()
+    assert gpunet_train("--epochs", 1, "--seed", 9, "--out", tmp_path) == 1
+    assert "holds a run already" in capsys.readouterr().err
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+def test_a_truncated_data_set_is_one_error(tmp_path, capsys):
+    for part in ("train", "t10k"):
+        data.write_idx(tmp_path / f"{part}-images-idx3-ubyte", np.zeros((3, 28, 28), np.uint8))
+        data.write_idx(tmp_path / f"{part}-labels-idx1-ubyte", np.zeros(3, np.uint8))
+    images = tmp_path / "train-images-idx3-ubyte"
+    images.write_bytes(images.read_bytes()[:-5])
+    assert gpunet_train("--data", tmp_path, "--out", tmp_path / "run") == 1
+    assert "FormatError" in (message := capsys.readouterr().err) and "train-images-idx3-ubyte" in message
+
+
+def test_ctrl_c_keeps_the_checkpoint_of_the_last_finished_epoch(tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "gpunet", "train", "--model", "mlp", "--device", "cpu", "--epochs", "1000", "--quiet"]
+    process = subprocess.Popen(
+        [*command, "--limit", "2000", "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not (out / "model.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    tensors, metadata = io.load_file(out / "model.safetensors")
+    done = int(metadata["epoch"])
+    assert f"interrupted in epoch {done + 1}; the weights of epoch {done} are in" in err and "Traceback" not in err
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == done
+    models.MLP().load_state_dict(tensors)
+
+
+def test_training_runs_on_the_emulated_device(tmp_path):
+    from gpunet import emulator
+
+    if emulator.unavailable():
+        missing("emulated", emulator.unavailable())
+    arguments = ["train", "--device", "emulated", "--model", "tiny", "--limit", "256", "--epochs", "1"]
+    result = subprocess.run(
+        [sys.executable, "-m", "gpunet", *arguments, "--out", str(tmp_path / "run")], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1].startswith("test accuracy ")
+    assert "epoch 1/1: 100%" in result.stderr
+    assert (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_the_doctor_names_what_is_missing_and_the_fix(capsys, monkeypatch):
+    assert main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    for word in ("numpy", "blas", "kernels", "device cpu", "device cuda", "device emulated", "nvrtc", str(gpunet.__version__)):
+        assert word in text
+    monkeypatch.setenv("PATH", os.devnull)
+    from gpunet.backend import cupy
+
+    monkeypatch.setattr(cupy, "unavailable", lambda: "CuPy is not installed")
+    assert main(["doctor"]) == 0
+    assert '-- device cuda       CuPy is not installed: pip install "gpunet[cuda12]"' in capsys.readouterr().out
+
+
+def test_help_teaches(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "examples:" in text and "--device emulated" in text and "default: 0.05" in text
