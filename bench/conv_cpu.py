@@ -44,9 +44,7 @@ def floor(geometry: Any, direction: str, dtype: Any = np.float32) -> Callable[[]
     def work(task: int) -> None:
         import threading
 
-        mine = scratch.setdefault(
-            threading.get_ident(), (columns.copy(), rows.copy(), np.empty((width, depth), dtype))
-        )
+        mine = scratch.setdefault(threading.get_ident(), (columns.copy(), rows.copy(), np.empty((width, depth), dtype)))
         count = (blocks[task].n1 - blocks[task].n0) * per_image
         if direction == "weight":
             blas.single(mine[1][:count].T, mine[0][:count], mine[2])
@@ -86,7 +84,7 @@ def contestants(shape: tuple[int, ...]) -> tuple[dict[str, Callable[[], object]]
         tx, tw = (torch.tensor(np.ascontiguousarray(a)).to(memory_format=layout) for a in (x, w))
         tg = torch.tensor(np.ascontiguousarray(y)).to(memory_format=layout)
         tb, name = torch.tensor(b), str(layout).rpartition(".")[2]
-        peers[f"forward torch {name}"] = lambda tx=tx, tw=tw: torch.conv2d(tx, tw, tb, padding=padding)
+        peers[f"forward torch {name}"] = lambda tx=tx, tw=tw, tb=tb: torch.conv2d(tx, tw, tb, padding=padding)
 
         def gradient(mask: list[bool], tx: Any = tx, tw: Any = tw, tg: Any = tg) -> Any:
             sizes = ([1, 1], [padding, padding], [1, 1], False, [0, 0], 1)

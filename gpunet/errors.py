@@ -57,9 +57,7 @@ def describe(name: str, axes: Sequence[str], shape: Sequence[int], dtype: object
     return f"{name}  ({sizes}) {dtype} {device}"
 
 
-def layout_message(
-    op: str, problem: str, *, inputs: Sequence[str] = (), expected: str = "", hint: str = ""
-) -> str:
+def layout_message(op: str, problem: str, *, inputs: Sequence[str] = (), expected: str = "", hint: str = "") -> str:
     """Lay out an error message: problem, inputs, expectation, hint, one line each.
 
     >>> print(layout_message("relu", "the input is not floating-point.", inputs=["x  (3) int64 cpu"],

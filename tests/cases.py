@@ -41,9 +41,7 @@ def conv_case(op, x, w, b=True, dense=(), bias_passes=1, splits=1, id="", **attr
 
 def pool_case(op, x, id="", **attrs):
     launches = {"max_pool_forward": 1, "copy_strided": 2}
-    return Case(
-        op, {"x": x}, launches, {"x": {"max_pool_backward": 1, "copy_strided": 2}}, attrs, torch=_pool, id=id
-    )
+    return Case(op, {"x": x}, launches, {"x": {"max_pool_backward": 1, "copy_strided": 2}}, attrs, torch=_pool, id=id)
 
 
 def labels(rows, classes):
@@ -121,15 +119,11 @@ CASES = [
         dilation=(1, 2),
         groups=2,
     ),
-    conv_case(
-        ops.conv2d, (1, 3, 5, 5), (3, 1, 3, 3), b=False, dense="w", id="depthwise", padding=1, groups=3
-    ),
+    conv_case(ops.conv2d, (1, 3, 5, 5), (3, 1, 3, 3), b=False, dense="w", id="depthwise", padding=1, groups=3),
     conv_case(ops.conv2d, (2, 5, 4, 6), (7, 5, 1, 1), dense="w", id="1x1"),
     conv_case(ops.conv2d, (2, 3, 24, 25), (70, 3, 2, 2), id="ragged-tiles", splits=3, bias_passes=2),
     conv_case(ops.conv1d, (3, 4, 11), (6, 2, 3), stride=2, padding=1, groups=2),
-    conv_case(
-        ops.conv3d, (2, 2, 4, 5, 6), (3, 2, 2, 3, 2), stride=(1, 2, 1), padding=(1, 0, 1), dilation=(1, 1, 2)
-    ),
+    conv_case(ops.conv3d, (2, 2, 4, 5, 6), (3, 2, 2, 3, 2), stride=(1, 2, 1), padding=(1, 0, 1), dilation=(1, 1, 2)),
     pool_case(ops.max_pool2d, (2, 3, 6, 7), kernel_size=2),
     pool_case(ops.max_pool2d, (2, 3, 7, 8), id="overlapping", kernel_size=3, stride=(2, 1), padding=1),
     pool_case(ops.max_pool2d, (1, 2, 8, 9), id="dilated", kernel_size=(2, 3), stride=2, dilation=(2, 1)),
@@ -152,9 +146,7 @@ CASES = [
         {"x": {"cross_entropy_backward": 1}},
         {"reduction": "none"},
         labels(5, 70),
-        torch=lambda torch, x, target, reduction: torch.nn.functional.cross_entropy(
-            x, target, reduction=reduction
-        ),
+        torch=lambda torch, x, target, reduction: torch.nn.functional.cross_entropy(x, target, reduction=reduction),
         id="none",
     ),
     Case(
@@ -164,9 +156,7 @@ CASES = [
         {"x": {"cross_entropy_backward": 1}},
         {"reduction": "sum"},
         labels(3, 2),
-        torch=lambda torch, x, target, reduction: torch.nn.functional.cross_entropy(
-            x, target, reduction=reduction
-        ),
+        torch=lambda torch, x, target, reduction: torch.nn.functional.cross_entropy(x, target, reduction=reduction),
         id="sum",
     ),
     Case(

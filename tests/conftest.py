@@ -30,18 +30,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     unknown = required() - set(BACKENDS) - {"torch"}
     if unknown:
-        raise pytest.UsageError(
-            f"GPUNET_REQUIRE names {sorted(unknown)}; known are numpy, emulated, cupy, torch"
-        )
+        raise pytest.UsageError(f"GPUNET_REQUIRE names {sorted(unknown)}; known are numpy, emulated, cupy, torch")
 
 
 def selected(config: pytest.Config) -> list[str]:
     chosen = config.getoption("--backend")
     if chosen:
         return list(dict.fromkeys(chosen))
-    return [
-        name for name in BACKENDS if name != "cupy" or name in required() or not backend.unavailable("cuda")
-    ]
+    return [name for name in BACKENDS if name != "cupy" or name in required() or not backend.unavailable("cuda")]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

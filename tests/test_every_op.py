@@ -52,9 +52,7 @@ def expected_outputs(case, inputs):
 
 def gradients(case, be, inputs, needs, gy):
     """Return the gradients that a backend computes, on the host."""
-    named = dict(
-        zip((*case.op.outputs, *case.op.extras), case.op.forward(*inputs.values(), **case.attrs), strict=True)
-    )
+    named = dict(zip((*case.op.outputs, *case.op.extras), case.op.forward(*inputs.values(), **case.attrs), strict=True))
     saved = [{**inputs, **named}[name] for name in case.op.saves]
     extra = {}
     if "input_size" in inspect.signature(case.op.bind).parameters:
@@ -78,9 +76,7 @@ def test_forward_agrees_with_the_reference(be, case, dtype, rng):
     outs = case.op.forward(*arrays.values(), **case.attrs)
     if not case.op.outputs:
         outs = [a for a in arrays.values() if a is not None]
-    for name, out, want in zip(
-        (*case.op.outputs, *case.op.extras, *case.op.inputs), outs, expected, strict=False
-    ):
+    for name, out, want in zip((*case.op.outputs, *case.op.extras, *case.op.inputs), outs, expected, strict=False):
         host = be.to_numpy(out)
         if host.dtype in FLOATS:
             assert host.dtype == dtype, name
@@ -115,9 +111,7 @@ def test_gradient_agrees_with_the_reference(be, case, dtype, rng):
         assert got.dtype == dtype
         assert_close(got, want, max(1.0, float(np.max(np.abs(scale), initial=0))), f"gradient of {name}")
     if be.name == "emulated":
-        kernel_table.passed(
-            "fast", (kernel for launches in case.grad_launches.values() for kernel in launches)
-        )
+        kernel_table.passed("fast", (kernel for launches in case.grad_launches.values() for kernel in launches))
 
 
 @each_gradient
@@ -125,12 +119,8 @@ def test_gradient_agrees_with_finite_differences(be, case, rng):
     inputs = case.inputs(rng, np.float64)
     for array in inputs.values():
         if array is not None and array.dtype in FLOATS:
-            array += rng.uniform(
-                0.001, 0.009, array.shape
-            )  # no ties: at a kink there is no derivative to compare with
-    tensors = {
-        n: None if a is None else Tensor(be.from_numpy(a), a.dtype in FLOATS) for n, a in inputs.items()
-    }
+            array += rng.uniform(0.001, 0.009, array.shape)  # no ties: at a kink there is no derivative to compare with
+    tensors = {n: None if a is None else Tensor(be.from_numpy(a), a.dtype in FLOATS) for n, a in inputs.items()}
 
     present = [t for t in tensors.values() if t is not None]
     assert gradcheck(lambda *args: apply_with_gaps(case, tensors, args), present)
@@ -230,9 +220,7 @@ def test_an_empty_batch_gives_an_empty_result(be, case, rng):
 @pytest.mark.parametrize("case", [case for case in CASES if case.torch], ids=str)
 def test_values_and_gradients_agree_with_pytorch(be, torch, case, rng):
     inputs = case.inputs(rng, np.float64)
-    theirs = {
-        n: None if a is None else torch.tensor(a, requires_grad=a.dtype in FLOATS) for n, a in inputs.items()
-    }
+    theirs = {n: None if a is None else torch.tensor(a, requires_grad=a.dtype in FLOATS) for n, a in inputs.items()}
     expected = case.torch(torch, **theirs, **case.attrs)
     ours = {n: None if a is None else Tensor(be.from_numpy(a), a.dtype in FLOATS) for n, a in inputs.items()}
     out = (

@@ -26,8 +26,8 @@ Where these images come from
 
 A stratified subset of the MNIST database of handwritten digits.
 
-Authors   Yann LeCun (Courant Institute, NYU), Corinna Cortes (Google Labs), Christopher J.C. Burges (Microsoft Research)
-Origin    NIST Special Database 3 and Special Database 1 (today Special Database 19)
+Authors   Yann LeCun, Corinna Cortes, Christopher J.C. Burges
+Origin    NIST Special Databases 3 and 1, published today as Special Database 19
 Licence   Creative Commons Attribution-ShareAlike 3.0 (CC BY-SA 3.0), as stated for MNIST:
           https://creativecommons.org/licenses/by-sa/3.0/
           It holds for the files in this folder, not for the code of gpunet.

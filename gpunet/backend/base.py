@@ -56,7 +56,7 @@ class Backend(abc.ABC):
         return copy
 
     @contextlib.contextmanager
-    def dense_output(self, out: Array | None, layout: Layout) -> Iterator[Array | None]:
+    def dense_output(self, out: Array | None, layout: Layout) -> Iterator[Any]:
         """Give `out` itself where its memory has `layout`, else memory that is copied to it at the end."""
         if out is None or is_dense(out, layout):
             yield out

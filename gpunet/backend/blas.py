@@ -162,7 +162,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_pool)
 
 
-def parallel(tasks: int, work: Callable[[int], None]) -> None:
+def parallel(tasks: int, work: Callable[[int], object]) -> None:
     """Run work(0) ... work(tasks - 1), shared by `threads()` threads of which the caller is one.
 
     BLAS has one thread meanwhile. A call from within a task runs in that task's thread. The first exception is

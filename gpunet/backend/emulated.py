@@ -39,8 +39,7 @@ class EmulatedBackend(KernelBackend):
                 if mode not in modules:
                     modules[mode] = emulator.RawModule(code=source.text, options=options)
                 host_args = [
-                    _on_host(arg, parameter.any_memory)
-                    for arg, parameter in zip(args, parameters, strict=True)
+                    _on_host(arg, parameter.any_memory) for arg, parameter in zip(args, parameters, strict=True)
                 ]
                 modules[mode].get_function(name)(grid, block, host_args, shared_mem=shared)
                 emulated_xp.check_guards(name, [arg for arg in args if isinstance(arg, emulated_xp.ndarray)])

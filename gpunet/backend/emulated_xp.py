@@ -27,14 +27,14 @@ _Scalar = int | float | bool | np.generic
 _libc = ctypes.CDLL(None) if emulator.unavailable() is None else None
 
 
-class ndarray:  # noqa: N801 - CuPy's name
+class ndarray:
     """An array of the emulated device. Methods and their meaning are CuPy's."""
 
     __slots__ = ("__weakref__", "_host", "_owner")
     __array_priority__ = 100
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, shape: tuple[int, ...], dtype: npt.DTypeLike = float) -> None:
+    def __init__(self, shape: tuple[int, ...], dtype: Any = float) -> None:
         self._owner = _Memory(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize)
         self._host = self._owner.bytes.view(dtype).reshape(shape)
 
@@ -96,7 +96,7 @@ class ndarray:  # noqa: N801 - CuPy's name
 
     def reshape(self, *shape: Any, order: str = "C") -> ndarray:
         """Return a view of another shape, or a C-ordered copy where no view exists."""
-        result = self._host.reshape(*shape, order=order)  # type: ignore[call-overload]
+        result = self._host.reshape(*shape, order=order)
         if np.shares_memory(result, self._host) or not result.size:
             return self._view(result, self._owner)
         return _wrap(result)
@@ -118,13 +118,13 @@ class ndarray:  # noqa: N801 - CuPy's name
     # Copies.
     def copy(self, order: str = "C") -> ndarray:
         """Copy, into C order by default."""
-        return _wrap(self._host.copy(order=order), order=order)  # type: ignore[arg-type]
+        return _wrap(self._host.copy(order=order), order=order)
 
     def astype(self, dtype: npt.DTypeLike, order: str = "K", copy: bool = True) -> ndarray:
         """Convert to another dtype."""
         if not copy and self.dtype == np.dtype(dtype):
             return self
-        return _wrap(self._host.astype(dtype, order=order), order="K")  # type: ignore[call-overload]
+        return _wrap(self._host.astype(dtype, order=order), order="K")
 
     def fill(self, value: _Scalar) -> None:
         """Set every element."""
@@ -272,32 +272,32 @@ def broadcast_to(array: ndarray, shape: tuple[int, ...]) -> ndarray:
     return ndarray._view(np.broadcast_to(array._host, shape), array._owner)
 
 
-def empty(shape: Any, dtype: npt.DTypeLike = float) -> ndarray:
+def empty(shape: Any, dtype: Any = float) -> ndarray:
     """`cupy.empty` on the emulated device; the memory is poisoned."""
     return ndarray(tuple(shape) if isinstance(shape, tuple | list) else (shape,), dtype)
 
 
-def full(shape: Any, fill_value: Any, dtype: npt.DTypeLike = None) -> ndarray:
+def full(shape: Any, fill_value: Any, dtype: Any = None) -> ndarray:
     """`cupy.full` on the emulated device."""
     return _wrap(np.full(shape, _unwrap(fill_value), dtype))
 
 
-def zeros(shape: Any, dtype: npt.DTypeLike = float) -> ndarray:
+def zeros(shape: Any, dtype: Any = float) -> ndarray:
     """`cupy.zeros` on the emulated device."""
     return _wrap(np.zeros(shape, dtype))
 
 
-def ones(shape: Any, dtype: npt.DTypeLike = float) -> ndarray:
+def ones(shape: Any, dtype: Any = float) -> ndarray:
     """`cupy.ones` on the emulated device."""
     return _wrap(np.ones(shape, dtype))
 
 
-def arange(start: Any, stop: Any = None, step: Any = 1, dtype: npt.DTypeLike = None) -> ndarray:
+def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> ndarray:
     """`cupy.arange` on the emulated device."""
-    return _wrap(np.arange(start, dtype=dtype) if stop is None else np.arange(start, stop, step, dtype))
+    return _wrap(np.arange(*([start] if stop is None else [start, stop, step]), dtype=dtype))
 
 
-def asarray(a: Any, dtype: npt.DTypeLike = None) -> ndarray:
+def asarray(a: Any, dtype: Any = None) -> ndarray:
     """`cupy.asarray`: move to the device; memory order is kept."""
     if isinstance(a, ndarray):
         return a if dtype is None else a.astype(dtype, copy=False)

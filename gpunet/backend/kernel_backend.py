@@ -115,19 +115,15 @@ class KernelBackend(Backend):
             self._functions[key] = kernel, dtypes, self._module(file, tuple(sorted(defines.items())))(name)
         return self._functions[key]
 
-    @functools.lru_cache(maxsize=None)  # noqa: B019 - backends live as long as the process
+    @functools.cache  # noqa: B019 - backends live as long as the process
     def _module(self, file: str, defines: tuple[tuple[str, str], ...]) -> Callable[[str], Function]:
         return self._compile(kernels.load(file), dict(defines))
 
-    def _check(
-        self, kernel: kernels.Kernel, dtypes: Sequence[np.dtype[Any]], args: Sequence[Any]
-    ) -> list[Any]:
+    def _check(self, kernel: kernels.Kernel, dtypes: Sequence[np.dtype[Any]], args: Sequence[Any]) -> list[Any]:
         """Return the arguments ready to pass, or raise a KernelError that names the wrong one."""
         if len(args) != len(kernel.parameters):
             expected = ", ".join(parameter.name for parameter in kernel.parameters)
-            raise KernelError(
-                f"{kernel.name}: takes {len(kernel.parameters)} arguments ({expected}), got {len(args)}"
-            )
+            raise KernelError(f"{kernel.name}: takes {len(kernel.parameters)} arguments ({expected}), got {len(args)}")
         checked = []
         for parameter, dtype, value in zip(kernel.parameters, dtypes, args, strict=True):
             if not parameter.pointer:
@@ -213,9 +209,7 @@ class KernelBackend(Backend):
         """Copy into a dense `out` from an array with any strides and alignment, by a kernel."""
         layout = layout_of(out)
         if layout is None or array.dtype != out.dtype or array.shape != out.shape:
-            raise KernelError(
-                f"copy: {array.shape} {array.dtype} does not fit a dense {out.shape} {out.dtype} output"
-            )
+            raise KernelError(f"copy: {array.shape} {array.dtype} does not fit a dense {out.shape} {out.dtype} output")
         source = memory_view(array, layout)
         sizes, strides = coalesce(source.shape, source.strides)
         axes = self.axes(sizes, strides)
@@ -228,9 +222,7 @@ class KernelBackend(Backend):
         if len(sizes) > MAX_AXES:
             raise KernelError(f"kernels walk at most {MAX_AXES} axes, got sizes {tuple(sizes)}")
         rest = [0] * (MAX_AXES - len(sizes))
-        return self.struct(
-            "copy.cu", "Axes", count=len(sizes), size=[*sizes, *rest], stride=[*strides, *rest]
-        )
+        return self.struct("copy.cu", "Axes", count=len(sizes), size=[*sizes, *rest], stride=[*strides, *rest])
 
 
 def _words(array: Array) -> Array:

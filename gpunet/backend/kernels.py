@@ -118,14 +118,14 @@ class Source:
     structs: Mapping[str, tuple[tuple[str, str, int], ...]]  # name -> (field, type, count)
     macros: tuple[str, ...]  # what the host must define by -D
 
-    def dtype(self, c_name: str, defines: Mapping[str, str]) -> np.dtype[Any]:
+    def dtype(self, c_name: str, defines: Mapping[str, str]) -> Any:
         """Return the NumPy dtype of a C type or struct of this file, macros resolved by `defines`."""
         name = defines.get(c_name, c_name)
         if name in C_TYPES:
             return C_TYPES[name]
         if name not in self.structs:
             raise KernelError(f"{self.file}: unknown type {c_name!r}")
-        fields = [
+        fields: list[Any] = [
             (field, self.dtype(kind, defines), (count,)) if count else (field, self.dtype(kind, defines))
             for field, kind, count in self.structs[name]
         ]
@@ -136,9 +136,7 @@ class Source:
         try:
             return self.kernels[name]
         except KeyError:
-            raise KernelError(
-                f"{self.file} has no kernel {name!r}; it has {', '.join(self.kernels)}"
-            ) from None
+            raise KernelError(f"{self.file} has no kernel {name!r}; it has {', '.join(self.kernels)}") from None
 
 
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -172,9 +170,7 @@ def parse(file: str, text: str) -> Source:
     for name, body in _STRUCT.findall(bare):
         fields: list[tuple[str, str, int]] = []
         for line in filter(None, map(str.strip, body.split(";"))):
-            declaration = re.fullmatch(
-                r"([A-Za-z_][\w ]*?)\s+((?:\w+(?:\[\d+\])?\s*,\s*)*\w+(?:\[\d+\])?)", line
-            )
+            declaration = re.fullmatch(r"([A-Za-z_][\w ]*?)\s+((?:\w+(?:\[\d+\])?\s*,\s*)*\w+(?:\[\d+\])?)", line)
             if declaration is None:
                 raise KernelError(f"{file}: cannot read the field {line!r} of struct {name}")
             for field in declaration[2].split(","):
@@ -184,10 +180,10 @@ def parse(file: str, text: str) -> Source:
     kernels = {}
     for before, after, name, parameter_list in _KERNEL.findall(bare):
         parameters = []
-        for declaration in filter(None, map(str.strip, parameter_list.split(","))):
-            match = _PARAMETER.fullmatch(declaration)
+        for text_of_one in filter(None, map(str.strip, parameter_list.split(","))):
+            match = _PARAMETER.fullmatch(text_of_one)
             if match is None:
-                raise KernelError(f"{file}: cannot read the parameter {declaration!r} of {name}")
+                raise KernelError(f"{file}: cannot read the parameter {text_of_one!r} of {name}")
             const, kind, star, label = match.groups()
             parameters.append(Parameter(label, kind.strip(), bool(star), bool(const)))
         kernels[name] = Kernel(name, tuple(parameters), (before or after) or None)
@@ -199,9 +195,7 @@ def load(file: str) -> Source:
     """Read one kernel file from `kernel_dir()`, includes inlined."""
     folder = kernel_dir()
     if not (folder / file).is_file():
-        raise KernelError(
-            f"there is no kernel file {file!r} in {folder}; there are {', '.join(kernel_files())}"
-        )
+        raise KernelError(f"there is no kernel file {file!r} in {folder}; there are {', '.join(kernel_files())}")
     return parse(file, _inline(file, folder, set()))
 
 

@@ -68,11 +68,11 @@ def layout_of(array: Any) -> Layout | None:
     return None
 
 
-def coalesce(sizes: Sequence[int], *strides: Sequence[int]) -> tuple[list[int], *tuple[list[int], ...]]:
+def coalesce(sizes: Sequence[int], *strides: Sequence[int]) -> list[list[int]]:
     """Merge neighbouring axes that every operand walks as one, and drop axes of size 1.
 
     >>> coalesce((2, 3, 4), (12, 4, 1), (0, 0, 1))
-    ([6, 4], [4, 1], [0, 1])
+    [[6, 4], [4, 1], [0, 1]]
     """
     merged: list[list[int]] = []  # one row per axis: its size, then each operand's stride
     for size, *steps in zip(sizes, *strides, strict=True):
@@ -83,6 +83,5 @@ def coalesce(sizes: Sequence[int], *strides: Sequence[int]) -> tuple[list[int], 
         else:
             merged.append([size, *steps])
     if not merged:
-        return ([], *([] for _ in strides))
-    columns = [list(column) for column in zip(*merged, strict=True)]
-    return (columns[0], *columns[1:])
+        return [[] for _ in range(1 + len(strides))]
+    return [list(column) for column in zip(*merged, strict=True)]

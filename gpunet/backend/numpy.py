@@ -27,15 +27,19 @@ class NumpyBackend(Backend):
         return array.flags.aligned
 
     def copy(self, out: npt.NDArray[Any], array: npt.NDArray[Any]) -> None:
+        """Copy, strides as they are."""
         np.copyto(out, array, casting="no")
 
     def fill(self, out: npt.NDArray[Any], value: float) -> None:
+        """Set every element."""
         out.fill(value)
 
     def from_numpy(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the array itself."""
         return array
 
     def to_numpy(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the array itself."""
         return array
 
     def synchronize(self) -> None:

@@ -50,7 +50,7 @@ def raw_words(seed: int, stream: int, call: int, count: int, first: int = 0) -> 
     True
     """
     block, skipped = divmod(first, _WORDS_PER_BLOCK)
-    state = {
+    state: Any = {
         "bit_generator": "Philox",
         "state": {
             "counter": np.array([block, call, 0, 0], np.uint64),
@@ -177,12 +177,10 @@ class Generator:
         (2, 3)
         """
         sizes = _shape("uniform", shape)
-        chosen = np.dtype(dtype).type
+        chosen: Any = np.dtype(dtype).type
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):
             raise ValueError(
-                layout_message(
-                    "uniform", "not an interval.", expected=f"finite low <= high, got {low} and {high}"
-                )
+                layout_message("uniform", "not an interval.", expected=f"finite low <= high, got {low} and {high}")
             )
         # Checked before the counter moves: a refused draw leaves the generator as it was.
         to_floats(np.empty(0, np.uint64), chosen)
@@ -270,9 +268,7 @@ def _shape(op: str, shape: Any) -> tuple[int, ...]:
     except TypeError:
         sizes = (-1,)
     if any(size < 0 for size in sizes):
-        raise ShapeError(
-            layout_message(op, "not a shape.", expected=f"integers >= 0 for every axis, got {shape!r}")
-        )
+        raise ShapeError(layout_message(op, "not a shape.", expected=f"integers >= 0 for every axis, got {shape!r}"))
     return sizes
 
 

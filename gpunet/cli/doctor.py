@@ -22,7 +22,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "doctor",
         help="show what works on this computer and how to fix what does not",
-        description="Show devices, versions, kernels, compiler and BLAS; for each thing missing, the line that fixes it.",
+        description="Show devices, versions, kernels, compiler and BLAS, and the line that fixes what is missing.",
     )
     parser.set_defaults(run=run)
 
@@ -48,7 +48,11 @@ def findings() -> Iterator[tuple[str, bool, str]]:
     fix = 'pip install "gpunet[cuda12]", or gpunet[cuda13], on a machine with an NVIDIA driver'
     yield "device cuda", cuda is None, f"{cuda}: {fix}" if cuda else _gpu_name()
     reason = emulator.unavailable()
-    yield "device emulated", reason is None, reason or "CUDA kernels on the CPU, compiled by g++; for tests, not for speed"
+    yield (
+        "device emulated",
+        reason is None,
+        reason or "CUDA kernels on the CPU, compiled by g++; for tests, not for speed",
+    )
     reason = nvrtc.unavailable()
     yield "nvrtc", reason is None, reason or f"{nvrtc.version()}: compiles kernels without a GPU"
     for package, purpose in _EXTRAS.items():

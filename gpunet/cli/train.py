@@ -39,7 +39,9 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--model", default="cnn", help="cnn, mlp, tiny, or module:Class (default: cnn)")
-    parser.add_argument("--data", default="mnist", help='"mnist" (12,000 images that come along) or a folder of idx files')
+    parser.add_argument(
+        "--data", default="mnist", help='"mnist" (12,000 images that come along) or a folder of idx files'
+    )
     parser.add_argument("--epochs", type=_positive_int, default=4, help="passes over the training data (default: 4)")
     parser.add_argument("--batch-size", type=_positive_int, default=64, help="images per step (default: 64)")
     parser.add_argument("--lr", type=_positive_float, default=0.05, help="learning rate (default: 0.05)")
@@ -73,24 +75,20 @@ def run(options: argparse.Namespace) -> int:
     device = backend.device(options.device)
     gpunet.manual_seed(options.seed)
     model = build_model(options.model).to(device)
-    loaders = [
-        data.DataLoader(
-            dataset(options.data, training, options.limit),
-            batch_size=options.batch_size if training else 256,
-            shuffle=training,
-            device=device,
-        )
-        for training in (True, False)
-    ]
+    images = [dataset(options.data, training, options.limit) for training in (True, False)]
+    train_loader = data.DataLoader(images[0], options.batch_size, shuffle=True, device=device)
+    test_loader = data.DataLoader(images[1], batch_size=256, device=device)
     optimizer = optim.SGD(model.parameters(), options.lr, options.momentum)
     settings = {key: value for key, value in vars(options).items() if key not in ("run", "command", "out", "quiet")}
     config = {**settings, "device": str(device), "gpunet": gpunet.__version__}
     folder = train.RunFolder(options.out or Path("runs", f"{datetime.datetime.now():%Y-%m-%d-%H%M%S-%f}"), config)
     weights = sum(parameter.numel() for parameter in model.parameters())
-    images = " + ".join(f"{len(loader.dataset):,}" for loader in loaders)  # type: ignore[arg-type]
-    print(f"{options.model} with {weights:,} weights on {device}; {images} images to train and test", flush=True)
+    counts = " + ".join(f"{len(part):,}" for part in images)
+    print(f"{options.model} with {weights:,} weights on {device}; {counts} images to train and test", flush=True)
     try:
-        history = train.fit(model, *loaders, optimizer, epochs=options.epochs, run=folder, progress=not options.quiet)
+        history = train.fit(
+            model, train_loader, test_loader, optimizer, epochs=options.epochs, run=folder, progress=not options.quiet
+        )
     except KeyboardInterrupt:
         done = len(folder.metrics)
         kept = f"the weights of epoch {done} are in {folder.checkpoint}" if done else "no epoch was finished"

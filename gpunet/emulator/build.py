@@ -68,9 +68,7 @@ def unavailable() -> str | None:
     if not sys.platform.startswith("linux") or platform.machine() not in ("x86_64", "AMD64"):
         return f"the emulator runs on Linux x86-64 only, this is {platform.system()} {platform.machine()}"
     if shutil.which("g++") is None:
-        return (
-            "the emulator needs the compiler g++, which is not on the PATH (Debian, Ubuntu: apt install g++)"
-        )
+        return "the emulator needs the compiler g++, which is not on the PATH (Debian, Ubuntu: apt install g++)"
     return None
 
 
@@ -106,9 +104,7 @@ def _run(command: Sequence[str], stdin: str | None = None) -> subprocess.Complet
     reason = unavailable()
     if reason is not None:
         raise KernelError(layout_message("emulator", "kernels cannot be compiled here.", hint=reason))
-    return subprocess.run(
-        command, input=stdin, capture_output=True, text=True, check=False, env=_environment()
-    )
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, env=_environment())
 
 
 def _compile(what: str, command: Sequence[str], stdin: str | None = None) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from gpunet.emulator import build
 from gpunet.emulator.settings import MODES, SCHEDULES, settings
@@ -113,9 +113,7 @@ class RawModule:
         self.mode = settings().mode if mode is None else mode
         if self.mode not in MODES:
             raise KernelError(
-                layout_message(
-                    "RawModule", "there is no such mode.", expected=f"{' or '.join(MODES)}, got {mode!r}"
-                )
+                layout_message("RawModule", "there is no such mode.", expected=f"{' or '.join(MODES)}, got {mode!r}")
             )
         if self.mode == "asan" and "asan" not in os.environ.get("LD_PRELOAD", ""):
             raise KernelError(
@@ -186,9 +184,7 @@ def _text(code: str | None, path: str | os.PathLike[str] | None) -> str:
     try:
         return Path(path).read_text()
     except OSError as error:
-        raise KernelError(
-            layout_message("RawModule", f"{os.fspath(path)} cannot be read: {error.strerror}.")
-        ) from None
+        raise KernelError(layout_message("RawModule", f"{os.fspath(path)} cannot be read: {error.strerror}.")) from None
 
 
 class Kernel:
@@ -209,13 +205,9 @@ class Kernel:
         self._converters = [self._converter(i, parameter) for i, parameter in enumerate(found)]
         self._struct = struct.Struct(_argument_format(found))
         if self._struct.size > MAX_ARGUMENT_BYTES:
-            raise self._error(
-                f"its arguments take {self._struct.size} bytes, more than {MAX_ARGUMENT_BYTES}."
-            )
+            raise self._error(f"its arguments take {self._struct.size} bytes, more than {MAX_ARGUMENT_BYTES}.")
 
-    def __call__(
-        self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], shared_mem: int = 0
-    ) -> None:
+    def __call__(self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], shared_mem: int = 0) -> None:
         """Launch the kernel and wait for its end.
 
         Args:
@@ -232,11 +224,7 @@ class Kernel:
         grid_sizes = self._sizes("grid", grid, MAX_GRID)
         block_sizes = self._sizes("block", block, MAX_BLOCK)
         if block_sizes[0] * block_sizes[1] * block_sizes[2] > self.max_threads:
-            bounded = (
-                "of the kernel's launch bounds"
-                if self.max_threads != MAX_THREADS
-                else "that a block can have"
-            )
+            bounded = "of the kernel's launch bounds" if self.max_threads != MAX_THREADS else "that a block can have"
             raise self._error(
                 f"the block {block_sizes} has too many threads.",
                 expected=f"at most the {self.max_threads} {bounded}, got {math.prod(block_sizes)}",
@@ -343,9 +331,7 @@ def _argument_format(found: Sequence[_CParameter]) -> str:
     for parameter in found:
         pieces.append("x" * (parameter.offset - end))
         kind = chr(parameter.kind)
-        pieces.append(
-            "Q" if kind == "p" else f"{parameter.size}s" if kind == "s" else letters[kind][parameter.size]
-        )
+        pieces.append("Q" if kind == "p" else f"{parameter.size}s" if kind == "s" else letters[kind][parameter.size])
         end = parameter.offset + parameter.size
     return "".join(pieces)
 
@@ -371,9 +357,7 @@ def _pointer_converter(parameter: Parameter, align: int, wrong: _Wrong) -> Calla
             raise wrong(argument, expected)
         address: int = argument.__array_interface__["data"][0]
         if not const and not argument.flags.writeable:
-            raise wrong(
-                argument, "an array that can be written", "declare the parameter const, or copy the array"
-            )
+            raise wrong(argument, "an array that can be written", "declare the parameter const, or copy the array")
         if address % align:
             raise wrong(argument, f"memory aligned to {align} bytes", "copy the array")
         return address
@@ -383,11 +367,7 @@ def _pointer_converter(parameter: Parameter, align: int, wrong: _Wrong) -> Calla
 
 def _struct_converter(parameter: Parameter, wrong: _Wrong) -> Callable[[Any], bytes]:
     def convert(argument: Any) -> bytes:
-        if (
-            isinstance(argument, (np.ndarray, np.generic))
-            and argument.nbytes == parameter.size
-            and not argument.ndim
-        ):
+        if isinstance(argument, (np.ndarray, np.generic)) and argument.nbytes == parameter.size and not argument.ndim:
             return argument.tobytes()
         raise wrong(argument, f"a 0-d structured array or a NumPy scalar of {parameter.size} bytes")
 
@@ -405,11 +385,7 @@ def _scalar_converter(parameter: Parameter, is_bool: bool, wrong: _Wrong) -> Cal
                 if abs(argument) > largest and math.isfinite(argument):
                     raise wrong(argument, f"a float that fits {dtype}")
                 return argument
-            if (
-                isinstance(argument, (np.generic, np.ndarray))
-                and argument.dtype == dtype
-                and not argument.ndim
-            ):
+            if isinstance(argument, (np.generic, np.ndarray)) and argument.dtype == dtype and not argument.ndim:
                 return float(argument)
             raise wrong(argument, f"a float or a NumPy {dtype}", f"float(x) or np.{dtype}(x)")
 

@@ -68,9 +68,7 @@ class Settings:
                 try:
                     value = int(text)
                 except ValueError:
-                    raise KernelError(
-                        _bad_value(f"the environment variable {variable}", text, "an integer")
-                    ) from None
+                    raise KernelError(_bad_value(f"the environment variable {variable}", text, "an integer")) from None
             found[field.name] = value
         return Settings(**found)
 
@@ -87,9 +85,7 @@ def _check(name: str, value: object, good: bool, expected: str) -> None:
     if not good:
         hint = f"see configure({name}=...) and the environment variable GPUNET_EMULATOR_{name.upper()}"
         raise KernelError(
-            layout_message(
-                "emulator", f"{name} has a bad value.", expected=f"{expected}, got {value!r}", hint=hint
-            )
+            layout_message("emulator", f"{name} has a bad value.", expected=f"{expected}, got {value!r}", hint=hint)
         )
 
 
@@ -129,9 +125,7 @@ def configure(**changes: Any) -> Iterator[Settings]:
     for name in changes:
         if name not in known:
             raise KernelError(
-                layout_message(
-                    "emulator", f"there is no setting {name!r}.", expected="one of " + ", ".join(known)
-                )
+                layout_message("emulator", f"there is no setting {name!r}.", expected="one of " + ", ".join(known))
             )
     token = _configured.set(dataclasses.replace(settings(), **changes))
     try:

@@ -81,9 +81,7 @@ class Conv2d(Module):
 
     def extra_repr(self) -> str:
         """Return the settings, as PyTorch prints them."""
-        text = (
-            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
-        )
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
         if any(self.padding):
             text += f", padding={self.padding}"
         if self.dilation != (1, 1):

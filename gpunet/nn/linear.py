@@ -64,9 +64,7 @@ class Linear(Module):
 
     def extra_repr(self) -> str:
         """Return the settings, as PyTorch prints them."""
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
-        )
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
 class Flatten(Module):

@@ -73,7 +73,7 @@ class Op:
     extras: ClassVar[tuple[str, ...]] = ()
     saves: ClassVar[tuple[str, ...]] = ()
     gradients: ClassVar[tuple[str, ...]] = ()
-    axes: ClassVar[dict[str, str]] = {}
+    axes: dict[str, Sequence[str]] = {}
     aliases: ClassVar[bool] = False
     views: ClassVar[bool] = False
 
@@ -110,6 +110,7 @@ class Op:
     # Calling.
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the public output; takes what `bind` takes."""
         arrays, attrs = self.bind(*args, **kwargs)
         outs = self.run(arrays, attrs)
         return outs[0] if self.outputs else None
@@ -142,9 +143,7 @@ class Op:
         attrs = self.bind(*[None] * len(self.inputs), **attrs)[1]
         names = self.gradients if needs is None else tuple(needs)
         if unknown := [name for name in names if name not in self.gradients]:
-            raise ValueError(
-                f"{self.__name__}.grad: no gradient for {unknown}; there is one for {self.gradients}"
-            )
+            raise ValueError(f"{self.__name__}.grad: no gradient for {unknown}; there is one for {self.gradients}")
         gradients = self.run_grad(gy, saved, attrs, [name in names for name in self.inputs])
         chosen = tuple(gradients[self.inputs.index(name)] for name in names)
         return chosen[0] if len(chosen) == 1 else chosen
@@ -195,9 +194,7 @@ class Op:
 
     # Checks that many ops share.
 
-    def error(
-        self, kind: type[Exception], problem: str, *, expected: str = "", hint: str = "", **arrays: Any
-    ) -> Any:
+    def error(self, kind: type[Exception], problem: str, *, expected: str = "", hint: str = "", **arrays: Any) -> Any:
         """Return an exception whose message shows the given arrays; the caller raises it."""
         lines = [
             describe(name, self.axes.get(name, ""), array.shape, array.dtype, backend.of(array).device)

@@ -73,7 +73,7 @@ class Conv(Op):
     def __init__(self, spatial: int) -> None:
         self.spatial = spatial
         letters = "DHW"[3 - spatial :]
-        self.axes = {  # type: ignore[misc]
+        self.axes = {
             "x": ("N", "C", *letters),
             "w": ("O", "C/groups", *(f"K{letter}" for letter in letters)),
             "b": ("O",),
@@ -115,9 +115,7 @@ class Conv(Op):
             )
         return values
 
-    def infer(
-        self, x: Array, w: Array, b: Array | None, *, groups: int, layout: Any, **window: Any
-    ) -> tuple[Out]:
+    def infer(self, x: Array, w: Array, b: Array | None, *, groups: int, layout: Any, **window: Any) -> tuple[Out]:
         self.require_floats(x=x, w=w, b=b)
         if x.ndim != self.spatial + 2 or w.ndim != self.spatial + 2:
             raise self.error(
@@ -173,14 +171,10 @@ class Conv(Op):
             total[:, outs] = total[:, outs] + be.xp.sum(patch * kernel, axis=2)
         y[...] = total.reshape(y.shape)
 
-    def cpu(
-        self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, *, layout: Any, **attrs: Any
-    ) -> None:
+    def cpu(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, *, layout: Any, **attrs: Any) -> None:
         g = _geometry(x.shape, w.shape, **attrs)
         with be.dense_output(y, CHANNELS_LAST) as out:
-            im2col.forward(
-                _memory(out), _memory(be.dense(x, CHANNELS_LAST)), _memory(be.dense(w, CHANNELS_LAST)), b, g
-            )
+            im2col.forward(_memory(out), _memory(be.dense(x, CHANNELS_LAST)), _memory(be.dense(w, CHANNELS_LAST)), b, g)
 
     def cuda(
         self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, *, layout: Any, **attrs: Any
@@ -227,9 +221,7 @@ class Conv(Op):
             kernel = w5[(outs, slice(None), *tap)][None, :, :, None, None, None]
             seen = (slice(None), channels, *at)
             total_x[seen] = total_x[seen] + be.xp.sum(gradient * kernel, axis=1)
-            total_w[(outs, slice(None), *tap)] = be.xp.sum(
-                gradient * padded[seen][:, None], axis=(0, 3, 4, 5)
-            )
+            total_w[(outs, slice(None), *tap)] = be.xp.sum(gradient * padded[seen][:, None], axis=(0, 3, 4, 5))
         if gx is not None:
             gx[...] = total_x[_inside(g)].reshape(gx.shape)
         if gw is not None:
@@ -336,23 +328,21 @@ def _geometry(
     dilation: tuple[int, ...],
 ) -> Geometry:
     """Return the sizes with three spatial axes; an output size below 1 means that the window does not fit."""
-    sizes, windows = triple(x_shape[2:], 1), triple(w_shape[2:], 1)
-    stride, padding, dilation = triple(stride, 1), triple(padding, 0), triple(dilation, 1)
-    out_size = tuple(
+    out_size = [
         (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, k, s, p, d in zip(sizes, windows, stride, padding, dilation, strict=True)
-    )
+        for n, k, s, p, d in zip(x_shape[2:], w_shape[2:], stride, padding, dilation, strict=True)
+    ]
     return Geometry(
-        x_shape[0],
-        x_shape[1],
-        w_shape[0],
-        groups,
-        sizes,
-        out_size,
-        windows,
-        stride,
-        padding,
-        dilation,  # type: ignore[arg-type]
+        batch=x_shape[0],
+        channels=x_shape[1],
+        outputs=w_shape[0],
+        groups=groups,
+        in_size=triple(x_shape[2:], 1),
+        out_size=triple(out_size, 1),
+        window=triple(w_shape[2:], 1),
+        stride=triple(stride, 1),
+        padding=triple(padding, 0),
+        dilation=triple(dilation, 1),
     )
 
 

@@ -126,8 +126,7 @@ class Add(Op):
         layout = layout_of(z) or CONTIGUOUS
         x, y = (be.dense(a, layout_of(a) or CONTIGUOUS) for a in (x, y))
         strides = (
-            [step // a.itemsize for step in memory_view(be.xp.broadcast_to(a, z.shape), layout).strides]
-            for a in (x, y)
+            [step // a.itemsize for step in memory_view(be.xp.broadcast_to(a, z.shape), layout).strides] for a in (x, y)
         )
         sizes, x_strides, y_strides = coalesce(memory_view(z, layout).shape, *strides)
         args = (z, x, y, be.axes(sizes, x_strides), be.axes(sizes, y_strides), z.size)
@@ -138,9 +137,7 @@ class Add(Op):
     ) -> tuple[Array | None, ...]:
         """Pass gy on: a view where nothing was broadcast, else a sum."""
         pairs = zip(needs, attrs["sizes"], strict=True)
-        return tuple(
-            (gy if gy.shape == size else sum_to_size(gy, size)) if needed else None for needed, size in pairs
-        )
+        return tuple((gy if gy.shape == size else sum_to_size(gy, size)) if needed else None for needed, size in pairs)
 
     def infer_grad(self, gy: Array, sizes: Any) -> tuple[Out, Out]:
         x_size, y_size = sizes

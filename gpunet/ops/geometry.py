@@ -61,9 +61,10 @@ def per_axis(value: int | Sequence[int], axes: int) -> tuple[int, ...]:
     return values * axes if len(values) == 1 else values
 
 
-def triple(values: Sequence[int], missing: int) -> Any:
+def triple(values: Sequence[int], missing: int) -> Triple:
     """Put what a missing axis has in front of the values of one to three spatial axes."""
-    return (missing,) * (3 - len(values)) + tuple(values)
+    depth, height, width = (*(missing,) * (3 - len(values)), *values)
+    return depth, height, width
 
 
 def with_three_axes(array: Any) -> Any:

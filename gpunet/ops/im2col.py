@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpunet.backend import blas
-from gpunet.ops.geometry import Geometry, Triple
+from gpunet.ops.geometry import Geometry, Triple, triple
 
 __all__ = ["forward", "input_gradient", "weight_gradient"]
 
@@ -172,7 +172,7 @@ def input_gradient(gx: Array, gy: Array, w: Array, g: Geometry) -> None:
         np.ascontiguousarray(flipped[..., _group(i, g.outputs, g.groups), :]).reshape(-1, w.shape[-1])
         for i in range(g.groups)
     ]
-    padding = tuple(d * (k - 1) - p for d, k, p in zip(g.dilation, g.window, g.padding, strict=True))
+    padding = triple([d * (k - 1) - p for d, k, p in zip(g.dilation, g.window, g.padding, strict=True)], 0)
     mirrored = replace(
         g,
         channels=g.outputs,

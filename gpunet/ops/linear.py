@@ -41,7 +41,7 @@ class Linear(Op):
 
     name, inputs, optional, saves = "linear", ("x", "w", "b"), ("b",), ("x", "w")
     gradients = inputs
-    axes = {"x": "ND", "w": "OD", "b": "O", "gy": "NO"}  # noqa: RUF012
+    axes = {"x": "ND", "w": "OD", "b": "O", "gy": "NO"}
 
     def bind(self, x: Array, w: Array, b: Array | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return (x, w, b), {}
@@ -79,9 +79,7 @@ class Linear(Op):
     def infer_grad(self, gy: Array, x: Array, w: Array) -> tuple[Out, Out, Out]:
         self.require_floats(gy=gy, x=x, w=w)
         if gy.shape != (*x.shape[:-1], w.shape[0]):
-            raise self.error(
-                ShapeError, "gy is not a gradient of this output.", expected="(..., O)", gy=gy, x=x, w=w
-            )
+            raise self.error(ShapeError, "gy is not a gradient of this output.", expected="(..., O)", gy=gy, x=x, w=w)
         return Out(x.shape, x.dtype), Out(w.shape, w.dtype), Out(w.shape[:1], w.dtype)
 
     def grad_reference(self, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array) -> None:
@@ -114,11 +112,7 @@ class Linear(Op):
 
 def _rows(be: Backend, array: Array) -> Array:
     """View an array as dense (rows, features)."""
-    return (
-        be.dense(array, CONTIGUOUS).reshape(-1, array.shape[-1])
-        if array.size
-        else array.reshape(0, array.shape[-1])
-    )
+    return be.dense(array, CONTIGUOUS).reshape(-1, array.shape[-1]) if array.size else array.reshape(0, array.shape[-1])
 
 
 def _gemm(

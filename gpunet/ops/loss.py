@@ -49,7 +49,7 @@ class CrossEntropy(Op):
 
     name, inputs, outputs = "cross_entropy", ("x", "target"), ("loss",)
     extras, saves, gradients = ("log_sum_exp",), ("x", "target", "log_sum_exp"), ("x",)
-    axes = {"x": "NC", "target": "N"}  # noqa: RUF012
+    axes = {"x": "NC", "target": "N"}
 
     def bind(
         self, x: Array, target: Array, reduction: Reduction = "mean"
@@ -83,9 +83,7 @@ class CrossEntropy(Op):
 
     def out_of_range(self, classes: int, found: str = "") -> Any:
         """Return the error of a class index outside [0, classes)."""
-        return self.error(
-            IndexError, "a class index is out of range.", expected=f"0 <= target < C = {classes}{found}"
-        )
+        return self.error(IndexError, "a class index is out of range.", expected=f"0 <= target < C = {classes}{found}")
 
     def reference(
         self, be: Backend, loss: Array, log_sum_exp: Array, x: Array, target: Array, *, reduction: Reduction
@@ -117,9 +115,7 @@ class CrossEntropy(Op):
         elif reduction != "none":
             sum_to_size.cuda(be, loss, losses, size=())
 
-    def infer_grad(
-        self, gy: Array, x: Array, target: Array, log_sum_exp: Array, **attrs: Any
-    ) -> tuple[Any, Any]:
+    def infer_grad(self, gy: Array, x: Array, target: Array, log_sum_exp: Array, **attrs: Any) -> tuple[Any, Any]:
         expected = self.infer(x, target, **attrs)[0].shape
         if gy.shape != expected:
             raise self.error(

@@ -7,7 +7,7 @@ from typing import Any
 from gpunet.backend import Array, Backend
 from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.errors import ShapeError
-from gpunet.ops.base import Op, Out
+from gpunet.ops.base import Op
 
 __all__ = ["sgd_step"]
 

@@ -58,7 +58,7 @@ class MaxPool(Op):
 
     def __init__(self, spatial: int) -> None:
         self.spatial = spatial
-        self.axes = {"x": ("N", "C", *"DHW"[3 - spatial :])}  # type: ignore[misc]
+        self.axes = {"x": ("N", "C", *"DHW"[3 - spatial :])}
         super().__init__(f"max_pool{spatial}d")
 
     def bind(
@@ -133,7 +133,8 @@ class MaxPool(Op):
 
     def reference(self, be: Backend, y: Array, winner: Array, x: Array, *, layout: Any, **attrs: Any) -> None:
         g, xp = _geometry(**attrs), be.xp
-        best = tap_of_best = None
+        best: Any = None
+        tap_of_best: Any = None
         for number, at, valid in _taps(g):
             value = _gather(be, with_three_axes(x), g, at)
             inside = be.from_numpy(valid)
@@ -162,9 +163,7 @@ class MaxPool(Op):
                 if out is not y:
                     np.copyto(out, y)
 
-    def cuda(
-        self, be: KernelBackend, y: Array, winner: Array, x: Array, *, layout: Any, **attrs: Any
-    ) -> None:
+    def cuda(self, be: KernelBackend, y: Array, winner: Array, x: Array, *, layout: Any, **attrs: Any) -> None:
         g = _geometry(**attrs)
         with be.dense_output(y, CHANNELS_LAST) as out:
             args = (out, winner, be.dense(x, CHANNELS_LAST), window_struct(be, g))
@@ -179,15 +178,11 @@ class MaxPool(Op):
             )
         return (Out(attrs["input_size"], gy.dtype, layout or layout_of(gy) or CONTIGUOUS),)
 
-    def grad_reference(
-        self, be: Backend, gx: Array, gy: Array, winner: Array, *, layout: Any, **attrs: Any
-    ) -> None:
+    def grad_reference(self, be: Backend, gx: Array, gy: Array, winner: Array, *, layout: Any, **attrs: Any) -> None:
         g, xp = _geometry(**attrs), be.xp
         size = tuple(
             max(n + 2 * p, (o - 1) * s + d * (k - 1) + 1)
-            for n, p, o, s, d, k in zip(
-                g.in_size, g.padding, g.out_size, g.stride, g.dilation, g.window, strict=True
-            )
+            for n, p, o, s, d, k in zip(g.in_size, g.padding, g.out_size, g.stride, g.dilation, g.window, strict=True)
         )
         total = xp.zeros((g.batch, g.channels, *size), gy.dtype)
         gy5, winner5 = with_three_axes(gy), with_three_axes(winner)
@@ -197,17 +192,14 @@ class MaxPool(Op):
         inside = tuple(slice(p, p + n) for p, n in zip(g.padding, g.in_size, strict=True))
         gx[...] = total[(slice(None), slice(None), *inside)].reshape(gx.shape)
 
-    def grad_cpu(
-        self, be: Backend, gx: Array, gy: Array, winner: Array, *, layout: Any, **attrs: Any
-    ) -> None:
+    def grad_cpu(self, be: Backend, gx: Array, gy: Array, winner: Array, *, layout: Any, **attrs: Any) -> None:
         g = _geometry(**attrs)
         overlapping = any((k - 1) * d >= s for k, d, s in zip(g.window, g.dilation, g.stride, strict=True))
         if any(g.padding) or overlapping or not _windows_fit(g):
             self.grad_reference(be, gx, gy, winner, layout=layout, **attrs)
             return
         covered = all(
-            o * s == n and k == s
-            for o, s, n, k in zip(g.out_size, g.stride, g.in_size, g.window, strict=True)
+            o * s == n and k == s for o, s, n, k in zip(g.out_size, g.stride, g.in_size, g.window, strict=True)
         )
         gradient = _memory(be.dense(gy, CHANNELS_LAST))
         bits = np.dtype(f"i{gy.dtype.itemsize}")
@@ -221,9 +213,7 @@ class MaxPool(Op):
                     mask = np.negative((taps[n] == number).view(np.int8))
                     np.bitwise_and(gradient[n].view(bits), mask, out=image[n][at])
 
-    def grad_cuda(
-        self, be: KernelBackend, gx: Array, gy: Array, winner: Array, *, layout: Any, **attrs: Any
-    ) -> None:
+    def grad_cuda(self, be: KernelBackend, gx: Array, gy: Array, winner: Array, *, layout: Any, **attrs: Any) -> None:
         g = _geometry(**attrs)
         with be.dense_output(gx, CHANNELS_LAST) as out:
             args = (out, be.dense(gy, CHANNELS_LAST), be.dense(winner, CHANNELS_LAST), window_struct(be, g))
@@ -245,9 +235,7 @@ class MaxPool(Op):
         taps = np.unravel_index(with_three_axes(winner).astype(np.int64), g.window)
         flat = np.zeros((), np.int64)
         outputs = np.ogrid[tuple(slice(n) for n in g.out_size)]
-        for n, s, p, d, tap, out in zip(
-            g.in_size, g.stride, g.padding, g.dilation, taps, outputs, strict=True
-        ):
+        for n, s, p, d, tap, out in zip(g.in_size, g.stride, g.padding, g.dilation, taps, outputs, strict=True):
             flat = flat * n + (out * s - p + tap * d)
         np.copyto(indices, flat.reshape(winner.shape))
         return indices
@@ -320,27 +308,24 @@ def _geometry(
     input_size: tuple[int, ...],
 ) -> Geometry:
     """Return the sizes with three spatial axes; an output size below 1 means that the window does not fit."""
-    sizes, windows = triple(input_size[2:], 1), triple(kernel_size, 1)
-    stride, padding, dilation = triple(stride, 1), triple(padding, 0), triple(dilation, 1)
     out_size = []
-    for n, k, s, p, d in zip(sizes, windows, stride, padding, dilation, strict=True):
+    for n, k, s, p, d in zip(input_size[2:], kernel_size, stride, padding, dilation, strict=True):
         span = n + 2 * p - d * (k - 1) - 1
         out = -(-span // s) + 1 if ceil_mode else span // s + 1
         if ceil_mode and (out - 1) * s >= n + p:
             out -= 1  # the last window must start inside the input or its left padding
         out_size.append(out)
-    batch, channels = input_size[:2]
     return Geometry(
-        batch,
-        channels,
-        channels,
-        1,
-        sizes,
-        tuple(out_size),
-        windows,
-        stride,
-        padding,
-        dilation,  # type: ignore[arg-type]
+        batch=input_size[0],
+        channels=input_size[1],
+        outputs=input_size[1],
+        groups=1,
+        in_size=triple(input_size[2:], 1),
+        out_size=triple(out_size, 1),
+        window=triple(kernel_size, 1),
+        stride=triple(stride, 1),
+        padding=triple(padding, 0),
+        dilation=triple(dilation, 1),
     )
 
 

@@ -61,7 +61,8 @@ class SumToSize(Op):
     def cuda(self, be: KernelBackend, y: Array, x: Array, size: tuple[int, ...]) -> None:
         layout = layout_of(x) or CONTIGUOUS
         x = be.dense(x, layout)
-        kept, summed = [], []
+        kept: list[tuple[int, int]] = []
+        summed: list[tuple[int, int]] = []
         steps = [step // x.itemsize for step in x.strides]
         for n, step, out in zip(x.shape, steps, (1,) * (x.ndim - len(size)) + size, strict=True):
             (kept if out == n else summed).append((n, step))

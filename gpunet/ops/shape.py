@@ -46,9 +46,7 @@ class Reshape(Op):
         missing = x.size // known if shape.count(-1) == 1 and known else -1
         full = tuple(missing if size == -1 else size for size in shape)
         if math.prod(full) != x.size or min(full, default=0) < 0:
-            raise self.error(
-                ShapeError, "the sizes do not fit.", expected=f"{x.size} elements, got shape {shape}", x=x
-            )
+            raise self.error(ShapeError, "the sizes do not fit.", expected=f"{x.size} elements, got shape {shape}", x=x)
         return (backend.of(x).dense(x, CONTIGUOUS).reshape(full),)
 
     def run_grad(

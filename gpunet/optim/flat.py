@@ -46,9 +46,7 @@ class FlatBuffers:
         self._views: list[Array] = []
         for parameter, start in zip(self.parameters, self._starts, strict=True):
             layout = layout_of(parameter.array) or CONTIGUOUS
-            view, slot = (
-                _view(flat, start, parameter.shape, layout) for flat in (self.values, self.gradients)
-            )
+            view, slot = (_view(flat, start, parameter.shape, layout) for flat in (self.values, self.gradients))
             self.backend.copy(view, parameter.array)
             parameter._move(view, slot)
             self._views.append(view)

@@ -23,9 +23,7 @@ class Optimizer:
             raise TypeError(f"{type(self).__name__}: expected an iterable of parameters, got one Tensor")
         groups = list(params)
         if not groups:
-            raise ValueError(
-                f"{type(self).__name__}: there are no parameters\n  hint: pass model.parameters()"
-            )
+            raise ValueError(f"{type(self).__name__}: there are no parameters\n  hint: pass model.parameters()")
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self._buffers: list[list[FlatBuffers]] = []
@@ -40,9 +38,7 @@ class Optimizer:
             if not isinstance(parameter, Parameter):
                 raise TypeError(f"{type(self).__name__}: expected Parameters, got {type(parameter).__name__}")
             if parameter in known:
-                raise ValueError(
-                    f"{type(self).__name__}: a parameter of shape {parameter.shape} is there twice"
-                )
+                raise ValueError(f"{type(self).__name__}: a parameter of shape {parameter.shape} is there twice")
             known.add(parameter)
         unknown = param_group.keys() - self.defaults.keys() - {"params"}
         if unknown:

@@ -54,16 +54,12 @@ class SGD(Optimizer):
             if not value >= 0:
                 raise ValueError(f"SGD: {name} must be >= 0, got {value}")
         if nesterov and (momentum <= 0 or dampening != 0):
-            raise ValueError(
-                f"SGD: nesterov needs momentum > 0 and dampening 0, got {momentum} and {dampening}"
-            )
+            raise ValueError(f"SGD: nesterov needs momentum > 0 and dampening 0, got {momentum} and {dampening}")
         settings = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
         super().__init__(params, {**settings, "nesterov": nesterov, "maximize": maximize})
 
     def _update(self, flat: FlatBuffers, chunks: Any, group: dict[str, Any]) -> None:
         momentum_buffer = flat.state_buffer("momentum_buffer") if group["momentum"] else None
-        settings = {
-            key: group[key] for key in ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
-        }
+        settings = {key: group[key] for key in ("momentum", "dampening", "weight_decay", "nesterov", "maximize")}
         lr = flat.scalar("lr", group["lr"])
         ops.sgd_step(flat.values, flat.gradients, momentum_buffer, chunks, lr, **settings)

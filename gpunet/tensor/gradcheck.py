@@ -49,9 +49,7 @@ def gradcheck(
     """
     checked = [(i, x) for i, x in enumerate(inputs) if x.requires_grad]
     if not checked or any(x.dtype != np.float64 for _, x in checked):
-        raise ValueError(
-            "gradcheck: expected at least one input that requires a gradient, and all of them float64"
-        )
+        raise ValueError("gradcheck: expected at least one input that requires a gradient, and all of them float64")
     rng = np.random.default_rng(seed)
     for _, x in checked:
         x.grad = None

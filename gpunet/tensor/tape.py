@@ -133,7 +133,7 @@ def grad_enabled() -> bool:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class no_grad:  # noqa: N801 - PyTorch's name
+class no_grad:
     """Record nothing within a `with` block, or within a decorated function.
 
     Example:
@@ -154,6 +154,8 @@ class no_grad:  # noqa: N801 - PyTorch's name
         _mode.enabled = self._before
 
     def __call__(self, function: F) -> F:
+        """Return the function with recording switched off while it runs."""
+
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             with no_grad():

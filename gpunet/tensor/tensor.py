@@ -59,7 +59,7 @@ class Tensor:
     @property
     def dtype(self) -> np.dtype[Any]:
         """NumPy dtype of the elements."""
-        return self._array.dtype  # type: ignore[no-any-return]
+        return self._array.dtype
 
     @property
     def device(self) -> Device:
@@ -87,9 +87,7 @@ class Tensor:
         return len(self._array)
 
     def __repr__(self) -> str:
-        values = np.array2string(
-            backend.of(self._array).to_numpy(self._array), separator=", ", prefix="tensor("
-        )
+        values = np.array2string(backend.of(self._array).to_numpy(self._array), separator=", ", prefix="tensor(")
         suffix = "" if self.device.type == "cpu" else f", device='{self.device}'"
         if self._node is not None:
             suffix += f", grad_fn={self._node}"
@@ -110,9 +108,7 @@ class Tensor:
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Start (or stop) asking for a gradient; only of floating-point leaves. Returns the tensor."""
         if requires_grad and self.dtype not in FLOATS:
-            raise DTypeError(
-                f"requires_grad_: only floating-point tensors have gradients, this one is {self.dtype}"
-            )
+            raise DTypeError(f"requires_grad_: only floating-point tensors have gradients, this one is {self.dtype}")
         if self._node is not None:
             raise RuntimeError("requires_grad_: only leaf tensors can be changed\n  hint: tensor.detach()")
         self._requires_grad = requires_grad
@@ -157,9 +153,7 @@ class Tensor:
             self._grad = be.empty(gradient.shape, gradient.dtype)
             be.copy(self._grad, gradient)
 
-    def backward(
-        self, gradient: Tensor | None = None, retain_graph: bool = False, create_graph: bool = False
-    ) -> None:
+    def backward(self, gradient: Tensor | None = None, retain_graph: bool = False, create_graph: bool = False) -> None:
         """Compute the gradients of all leaves that this tensor depends on, and add them to their `.grad`.
 
         Args:
@@ -216,7 +210,7 @@ class Tensor:
             raise RuntimeError("numpy: the tensor requires a gradient\n  hint: tensor.detach().numpy()")
         if self.device.type != "cpu":
             raise TypeError(f"numpy: the tensor is on {self.device}\n  hint: tensor.cpu().numpy()")
-        return self._array  # type: ignore[no-any-return]
+        return self._array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.array(self.numpy(), dtype, copy=copy)
@@ -380,9 +374,7 @@ def apply(op: Op, *args: Any, **kwargs: Any) -> Tensor:
     if op.views and is_dense(arrays[0], CONTIGUOUS):
         result._storage, result._view = inputs[0]._storage, True
     if grad_enabled() and any(value is not None and value._requires_grad for value in inputs):
-        edges = [
-            (value._node or value) if value is not None and value._requires_grad else None for value in inputs
-        ]
+        edges = [(value._node or value) if value is not None and value._requires_grad else None for value in inputs]
         storages = [None if value is None else value._storage for value in inputs]
         named = dict(zip(op.inputs, zip(arrays, storages, strict=True), strict=True))
         named.update({op.outputs[0]: (outs[0], result._storage)})
@@ -393,7 +385,7 @@ def apply(op: Op, *args: Any, **kwargs: Any) -> Tensor:
 
 
 def tensor(
-    data: Any, dtype: npt.DTypeLike = None, device: str | Device = "cpu", requires_grad: bool = False
+    data: Any, dtype: npt.DTypeLike | None = None, device: str | Device = "cpu", requires_grad: bool = False
 ) -> Tensor:
     """Make a tensor from numbers, nested lists or a NumPy array, always by copying.
 
@@ -411,21 +403,20 @@ def tensor(
         (1, 2)
     """
     array = np.array(data, dtype)
-    if dtype is None and array.dtype == np.float64 and not isinstance(data, np.ndarray | np.generic):
+    was_array = isinstance(data, np.ndarray | np.generic)
+    if dtype is None and array.dtype == np.float64 and not was_array:
         array = array.astype(np.float32)
     target = backend.get(backend.device(device))
     return Tensor(target.from_numpy(array), requires_grad)
 
 
-def from_numpy(array: npt.NDArray[Any]) -> Tensor:
+def from_numpy(array: Array) -> Tensor:
     """Make a CPU tensor that shares the memory of a NumPy array.
 
     Example:
         >>> from_numpy(np.ones(3)).shape
         (3,)
     """
-    if not isinstance(array, np.ndarray):
-        raise DTypeError(
-            f"from_numpy: expected a numpy.ndarray, got {type(array).__module__}.{type(array).__name__}"
-        )
+    if not isinstance(array, np.ndarray):  # a caller without a type checker
+        raise DTypeError(f"from_numpy: expected a numpy.ndarray, got {type(array).__module__}.{type(array).__name__}")
     return Tensor(array)

@@ -59,9 +59,9 @@ def test_transfers_are_counted(be):
 
 
 def test_coalescing_merges_what_all_operands_walk_alike():
-    assert coalesce((2, 3, 4), (12, 4, 1)) == ([24], [1])
-    assert coalesce((2, 1, 4), (12, 99, 1), (4, 0, 1)) == ([2, 4], [12, 1], [4, 1])
-    assert coalesce((), ()) == ([], [])
+    assert coalesce((2, 3, 4), (12, 4, 1)) == [[24], [1]]
+    assert coalesce((2, 1, 4), (12, 99, 1), (4, 0, 1)) == [[2, 4], [12, 1], [4, 1]]
+    assert coalesce((), ()) == [[], []]
 
 
 @pytest.mark.only_backends("emulated", "cupy")
@@ -85,7 +85,12 @@ def test_a_missing_backend_skips_or_fails_as_the_environment_requires(require, o
     """Without g++ on the path the emulator cannot run: a skip with the reason, or a failure where it is required."""
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "--backend", "emulated", "-rs", "-p", "no:cacheprovider", REQUIRE],
-        env={"PATH": str(tmp_path), "GPUNET_REQUIRE": require, "GPUNET_CACHE_DIR": str(tmp_path), "HOME": str(tmp_path)},
+        env={
+            "PATH": str(tmp_path),
+            "GPUNET_REQUIRE": require,
+            "GPUNET_CACHE_DIR": str(tmp_path),
+            "HOME": str(tmp_path),
+        },
         capture_output=True,
         text=True,
     )

@@ -74,4 +74,4 @@ def test_every_name_exists_in_cupy():
 
 
 def _own(value):
-    return inspect.isfunction(value) and value.__module__ == xp.__name__ or value is xp.ndarray
+    return (inspect.isfunction(value) and value.__module__ == xp.__name__) or value is xp.ndarray

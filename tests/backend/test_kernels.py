@@ -15,7 +15,8 @@ struct Sizes { int n, m; long long step[2]; };  // a comment
 struct Nested { Sizes sizes; REAL scale; };
 /* extern "C" __global__ void other_ghost(int x) {} */
 extern "C" __global__ void __launch_bounds__(128) scale(
-    REAL* __restrict__ y, const REAL* x, const unsigned char* raw_bytes, REAL* extra_or_null, Nested s, unsigned int n) {
+    REAL* __restrict__ y, const REAL* x, const unsigned char* raw_bytes, REAL* extra_or_null, Nested s,
+    unsigned int n) {
 }
 extern "C" __global__ void plain(float* y) { y[0] = 1; }
 """
@@ -84,7 +85,9 @@ def test_unknown_names_are_named():
 
 def test_missing_kernels_are_reported_with_the_places_searched(monkeypatch):
     monkeypatch.setattr(kernels, "_KNOWN_FILE", "missing.cuh")
-    with pytest.raises(KernelError, match=r"the CUDA sources are missing(.|\n)*looked in .*kernels(.|\n)*hint: reinstall"):
+    with pytest.raises(
+        KernelError, match=r"the CUDA sources are missing(.|\n)*looked in .*kernels(.|\n)*hint: reinstall"
+    ):
         kernels.kernel_dir()
 
 
@@ -129,7 +132,7 @@ def test_wrong_arguments_are_refused_before_the_launch(be, change, text):
 def test_wrong_macros_grids_and_structs_are_refused(be):
     with pytest.raises(KernelError, match=r"elementwise\.cu needs the macros \('REAL',\), got \(\)"):
         be.launch("elementwise.cu", "relu_forward", 1, 256, good(be))
-    with pytest.raises(KernelError, match="the grid .* exceeds the limit"):
+    with pytest.raises(KernelError, match=r"the grid .* exceeds the limit"):
         be.launch("elementwise.cu", "relu_forward", (1, 70000), 256, good(be), REAL=np.float32)
     with pytest.raises(KernelError, match=r"struct Gemm has the fields .*'M', 'N', 'K'.*, got \('M',\)"):
         be.struct("gemm.cu", "Gemm", M=1)

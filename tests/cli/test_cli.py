@@ -118,7 +118,19 @@ def test_a_truncated_data_set_is_one_error(tmp_path, capsys):
 
 def test_ctrl_c_keeps_the_checkpoint_of_the_last_finished_epoch(tmp_path):
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "gpunet", "train", "--model", "mlp", "--device", "cpu", "--epochs", "1000", "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "gpunet",
+        "train",
+        "--model",
+        "mlp",
+        "--device",
+        "cpu",
+        "--epochs",
+        "1000",
+        "--quiet",
+    ]
     process = subprocess.Popen(
         [*command, "--limit", "2000", "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -154,7 +166,16 @@ def test_training_runs_on_the_emulated_device(tmp_path):
 def test_the_doctor_names_what_is_missing_and_the_fix(capsys, monkeypatch):
     assert main(["doctor"]) == 0
     text = capsys.readouterr().out
-    for word in ("numpy", "blas", "kernels", "device cpu", "device cuda", "device emulated", "nvrtc", str(gpunet.__version__)):
+    for word in (
+        "numpy",
+        "blas",
+        "kernels",
+        "device cpu",
+        "device cuda",
+        "device emulated",
+        "nvrtc",
+        str(gpunet.__version__),
+    ):
         assert word in text
     monkeypatch.setenv("PATH", os.devnull)
     from gpunet.backend import cupy

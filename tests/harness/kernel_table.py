@@ -42,7 +42,5 @@ def lines() -> Iterator[str]:
         return
     yield f"{'kernel':28}" + "".join(f"{mode:>8}" for mode in MODES)
     for name in all_kernels():
-        cells = (
-            "PASS" if name in _passed[mode] else "MISSING" if mode in _expected else "-" for mode in MODES
-        )
+        cells = ("PASS" if name in _passed[mode] else "MISSING" if mode in _expected else "-" for mode in MODES)
         yield f"{name:28}" + "".join(f"{cell:>8}" for cell in cells)

@@ -95,9 +95,7 @@ def test_nvrtc_compiles_every_variant_without_warnings_or_spills(compiler, file)
 
 
 def test_nvrtc_reports_an_error_with_file_and_line(compiler):
-    broken = kernels.parse(
-        "broken.cu", '#line 1 "broken.cu"\nextern "C" __global__ void f(int* x) { x[0] = y; }'
-    )
+    broken = kernels.parse("broken.cu", '#line 1 "broken.cu"\nextern "C" __global__ void f(int* x) { x[0] = y; }')
     with pytest.raises(kernels.KernelError, match=r"broken\.cu\(1\)(.|\n)*identifier \"y\" is undefined"):
         nvrtc.compile_source(broken, {}, 90)
 

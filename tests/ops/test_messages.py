@@ -26,7 +26,11 @@ def test_a_channel_mismatch_shows_everything():
 
 
 MISTAKES = [
-    (lambda: ops.relu(np.arange(3)), DTypeError, r"relu: x has a dtype without(.|\n)*expected float32 or float64, got int64"),
+    (
+        lambda: ops.relu(np.arange(3)),
+        DTypeError,
+        r"relu: x has a dtype without(.|\n)*expected float32 or float64, got int64",
+    ),
     (lambda: ops.relu(np.zeros(3, np.float16)), DTypeError, "expected float32 or float64, got float16"),
     (lambda: ops.add(f32(2, 3), f32(4)), ShapeError, r"add: the shapes do not broadcast\.\n  x  \(2, 3\)"),
     (lambda: ops.add(f32(2), np.zeros(2)), DTypeError, "add: the inputs have different dtypes"),
@@ -36,15 +40,27 @@ MISTAKES = [
     (lambda: ops.conv2d(f32(1, 4, 8, 8), f32(3, 2, 3, 3), groups=2), ShapeError, r"groups does not divide(.|\n)*got 2"),
     (lambda: ops.conv2d(f32(1, 3, 8, 8), f32(4, 3, 3, 3), f32(3)), ShapeError, "the bias does not match"),
     (lambda: ops.conv2d(f32(1, 3, 8, 8), f32(4, 3, 3, 3), stride=0), ShapeError, "stride is out of range(.|\n)*got 0"),
-    (lambda: ops.conv2d(f32(1, 3, 8, 8), f32(4, 3, 3, 3), padding="same"), ShapeError, "padding is out of(.|\n)*'same'"),
+    (
+        lambda: ops.conv2d(f32(1, 3, 8, 8), f32(4, 3, 3, 3), padding="same"),
+        ShapeError,
+        "padding is out of(.|\n)*'same'",
+    ),
     (lambda: ops.conv2d(f32(1, 3, 8, 8), f32(4, 3, 3, 3), dilation=(1, 2, 3)), ShapeError, "dilation is out of range"),
-    (lambda: ops.conv2d(f32(1, 3, 8, 8), np.zeros((4, 3, 3, 3))), DTypeError, "conv2d: the inputs have different dtypes"),
+    (
+        lambda: ops.conv2d(f32(1, 3, 8, 8), np.zeros((4, 3, 3, 3))),
+        DTypeError,
+        "conv2d: the inputs have different dtypes",
+    ),
     (
         lambda: ops.conv2d.grad(f32(1, 4, 5, 5), f32(1, 3, 8, 8), f32(4, 3, 3, 3)),
         ShapeError,
         r"gy is not a gradient of this output\.(.|\n)*expected shape \(1, 4, 6, 6\)",
     ),
-    (lambda: ops.conv2d.grad(f32(1, 4, 6, 6), f32(1, 3, 8, 8), f32(4, 3, 3, 3), needs=["y"]), ValueError, r"no gradient for \['y'\]"),
+    (
+        lambda: ops.conv2d.grad(f32(1, 4, 6, 6), f32(1, 3, 8, 8), f32(4, 3, 3, 3), needs=["y"]),
+        ValueError,
+        r"no gradient for \['y'\]",
+    ),
     (lambda: ops.linear(f32(2, 3), f32(4, 5)), ShapeError, r"expected x \(\.\.\., D\) and w \(O, D\), got D=3"),
     (lambda: ops.linear(f32(2, 5), f32(4, 5), f32(5)), ShapeError, "linear: the bias does not match"),
     (lambda: ops.max_pool2d(f32(1, 1, 4, 4), 0), ShapeError, "a window size is out of range(.|\n)*kernel_size=0"),
@@ -53,11 +69,23 @@ MISTAKES = [
     (lambda: ops.max_pool2d(f32(1, 4, 4), 2), ShapeError, r"expected 4 axes, got 3(.|\n)*x\[None\]"),
     (lambda: ops.cross_entropy(f32(2, 3), np.array([0, 3])), IndexError, "expected 0 <= target < C = 3, got 0 to 3"),
     (lambda: ops.cross_entropy(f32(2, 3), np.array([-1, 0])), IndexError, "got -1 to 0"),
-    (lambda: ops.cross_entropy(f32(2, 3), np.zeros(2, np.uint8)), DTypeError, r'expected int64, got uint8(.|\n)*astype\("int64"\)'),
-    (lambda: ops.cross_entropy(f32(2, 3), np.zeros((2, 3), np.int64)), ShapeError, "one class index per row, not one-hot"),
+    (
+        lambda: ops.cross_entropy(f32(2, 3), np.zeros(2, np.uint8)),
+        DTypeError,
+        r'expected int64, got uint8(.|\n)*astype\("int64"\)',
+    ),
+    (
+        lambda: ops.cross_entropy(f32(2, 3), np.zeros((2, 3), np.int64)),
+        ShapeError,
+        "one class index per row, not one-hot",
+    ),
     (lambda: ops.cross_entropy(f32(2, 3), np.zeros(3, np.int64)), ShapeError, r"expected x \(N, C\) and target \(N,\)"),
     (lambda: ops.cross_entropy(f32(2, 3), np.zeros(2, np.int64), "avg"), ValueError, "reduction must be"),
-    (lambda: ops.sgd_step(f32(3), f32(4), None, np.zeros((0, 3), np.int64), f32(1)), ShapeError, "the buffers do not match"),
+    (
+        lambda: ops.sgd_step(f32(3), f32(4), None, np.zeros((0, 3), np.int64), f32(1)),
+        ShapeError,
+        "the buffers do not match",
+    ),
     (lambda: ops.conv2d([[1.0]], f32(4, 3, 3, 3)), DTypeError, r"builtins\.list is not an array"),
 ]
 

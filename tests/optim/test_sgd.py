@@ -153,7 +153,9 @@ def test_a_bad_label_is_raised_at_the_next_read_and_leaves_the_weights(be):
     loss = nn.functional.cross_entropy(model(x), gpunet.tensor([0, 2]).to(be.device))
     loss.backward()
     optimizer.step()
-    with pytest.raises(IndexError, match=r"cross_entropy: a class index is out of range\.\n  expected 0 <= target < C = 2"):
+    with pytest.raises(
+        IndexError, match=r"cross_entropy: a class index is out of range\.\n  expected 0 <= target < C = 2"
+    ):
         loss.item()
     assert np.array_equal(be.to_numpy(model.weight.array), before)
     nn.functional.cross_entropy(model(x), gpunet.tensor([0, 1]).to(be.device)).backward()

@@ -75,7 +75,7 @@ def test_only_floats_require_gradients():
 
 def test_unknown_names_say_so():
     with pytest.raises(AttributeError, match=r"Tensor\.svd is not in gpunet"):
-        gpunet.tensor([1.0]).svd
+        gpunet.tensor([1.0]).svd()
 
 
 def test_what_is_not_an_array_is_refused():
@@ -132,7 +132,9 @@ def test_reshape_and_flatten(be):
     x = Tensor(be.from_numpy(np.arange(24.0).reshape(2, 3, 4)))
     assert x.reshape(4, -1).shape == x.view((4, 6)).shape == (4, 6)
     assert x.flatten(1).shape == (2, 12) and gpunet.flatten(x).shape == (24,) and gpunet.reshape(x, [24]).shape == (24,)
-    with pytest.raises(gpunet.ShapeError, match=r"reshape: the sizes do not fit(.|\n)*expected 24 elements, got shape \(5, -1\)"):
+    with pytest.raises(
+        gpunet.ShapeError, match=r"reshape: the sizes do not fit(.|\n)*expected 24 elements, got shape \(5, -1\)"
+    ):
         x.reshape(5, -1)
     with pytest.raises(gpunet.ShapeError, match="flatten: there are no axes 2 to 1"):
         x.flatten(2, 1)

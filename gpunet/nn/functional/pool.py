@@ -28,9 +28,7 @@ def max_pool1d(
         >>> max_pool1d(gpunet.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2)
         tensor([[[3., 2.]]])
     """
-    return apply(
-        ops.max_pool1d, input, kernel_size, stride, padding, dilation, ceil_mode, False, CHANNELS_LAST
-    )
+    return apply(ops.max_pool1d, input, kernel_size, stride, padding, dilation, ceil_mode, False, CHANNELS_LAST)
 
 
 def max_pool2d(
@@ -48,9 +46,7 @@ def max_pool2d(
         >>> max_pool2d(gpunet.tensor([[[[1.0, 3.0], [2.0, 0.0]]]]), 2)
         tensor([[[[3.]]]])
     """
-    return apply(
-        ops.max_pool2d, input, kernel_size, stride, padding, dilation, ceil_mode, False, CHANNELS_LAST
-    )
+    return apply(ops.max_pool2d, input, kernel_size, stride, padding, dilation, ceil_mode, False, CHANNELS_LAST)
 
 
 def max_pool3d(
@@ -68,6 +64,4 @@ def max_pool3d(
         >>> max_pool3d(gpunet.Tensor(np.ones((1, 2, 4, 4, 4))), 2).shape
         (1, 2, 2, 2, 2)
     """
-    return apply(
-        ops.max_pool3d, input, kernel_size, stride, padding, dilation, ceil_mode, False, CHANNELS_LAST
-    )
+    return apply(ops.max_pool3d, input, kernel_size, stride, padding, dilation, ceil_mode, False, CHANNELS_LAST)
