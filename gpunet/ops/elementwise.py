@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from gpunet.backend import CONTIGUOUS, Array, Backend, layout_of
+from gpunet.backend import CONTIGUOUS, Array, Backend, blas, layout_of
 from gpunet.backend.kernel_backend import KernelBackend, blocks
 from gpunet.backend.layout import coalesce, memory_view
 from gpunet.errors import ShapeError
@@ -14,6 +15,8 @@ from gpunet.ops.base import Op, Out, like
 from gpunet.ops.reduce import sum_to_size
 
 __all__ = ["add", "relu"]
+
+_CHUNK = 1 << 16  # elements
 
 
 class ReLU(Op):
@@ -52,6 +55,9 @@ class ReLU(Op):
     def reference(self, be: Backend, y: Array, x: Array) -> None:
         be.xp.maximum(x, 0, out=y)
 
+    def cpu(self, be: Backend, y: Array, x: Array) -> None:
+        in_chunks(lambda y, x: np.maximum(x, 0, out=y), *flat(be, y, x))
+
     def cuda(self, be: KernelBackend, y: Array, x: Array) -> None:
         x = be.dense(x, layout_of(y) or CONTIGUOUS)
         be.launch("elementwise.cu", "relu_forward", blocks(y.size), 256, (y, x, y.size), REAL=y.dtype)
@@ -63,8 +69,7 @@ class ReLU(Op):
         gx[...] = be.xp.where(y <= 0, 0, gy)
 
     def grad_cpu(self, be: Backend, gx: Array, gy: Array, y: Array) -> None:
-        np.copyto(gx, gy)
-        np.copyto(gx, 0, where=y <= 0)
+        in_chunks(_keep_where_positive, *flat(be, gx, gy, y))
 
     def grad_cuda(self, be: KernelBackend, gx: Array, gy: Array, y: Array) -> None:
         layout = layout_of(gx) or CONTIGUOUS
@@ -142,6 +147,25 @@ class Add(Op):
     def infer_grad(self, gy: Array, sizes: Any) -> tuple[Out, Out]:
         x_size, y_size = sizes
         return Out(x_size, gy.dtype), Out(y_size, gy.dtype)
+
+
+def flat(be: Backend, *arrays: Array) -> list[Array]:
+    """View arrays as one axis in memory order of the first, which is dense; the others are copied if need be."""
+    layout = layout_of(arrays[0]) or CONTIGUOUS
+    return [memory_view(be.dense(array, layout), layout).reshape(-1) for array in arrays]
+
+
+def in_chunks(work: Callable[..., object], *arrays: Array) -> None:
+    """Call work on pieces of flat arrays that fit the cache, shared by our threads."""
+    pieces = [slice(start, start + _CHUNK) for start in range(0, arrays[0].size, _CHUNK)]
+    blas.parallel(len(pieces), lambda i: work(*(array[pieces[i]] for array in arrays)))
+
+
+def _keep_where_positive(gx: Array, gy: Array, y: Array) -> None:
+    """gx = 0 where y <= 0, else gy: by clearing bits, because assignment through a mask is ten times slower."""
+    bits = np.dtype(f"i{gy.itemsize}")
+    keep = np.subtract((y <= 0).view(np.int8), 1)
+    np.bitwise_and(gy.view(bits), keep, out=gx.view(bits))
 
 
 relu = ReLU()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from gpunet import backend
-from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array, Backend, Layout, layout_of
+from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array, Backend, Layout, blas, layout_of
 from gpunet.backend.kernel_backend import KernelBackend, blocks
 from gpunet.backend.layout import memory_view
 from gpunet.errors import ShapeError
@@ -156,8 +156,7 @@ class MaxPool(Op):
         x = be.dense(x, CHANNELS_LAST)
         with be.dense_output(y, CHANNELS_LAST) as out:
             best, taps, pixels = _memory(out), _memory(winner), _memory(x)
-            for n in range(g.batch):
-                _pool_image(best[n], taps[n], pixels[n], g)
+            blas.parallel(g.batch, lambda n: _pool_image(best[n], taps[n], pixels[n], g))
             if np.isnan(best).any():
                 self.reference(be, y, winner, x, layout=layout, **attrs)
                 if out is not y:
@@ -206,12 +205,15 @@ class MaxPool(Op):
         with be.dense_output(gx, CHANNELS_LAST) as out:
             if not covered:
                 out.fill(0)
-            image, taps = _memory(out).view(bits), _memory(winner)
-            for n in range(g.batch):
+            images, taps, gradient = _memory(out).view(bits), _memory(winner), gradient.view(bits)
+
+            def scatter(n: int) -> None:
                 for number, at, _ in _taps(g):
                     # A mask of ones or zeros keeps or clears all bits: exact for infinities too, and fast.
                     mask = np.negative((taps[n] == number).view(np.int8))
-                    np.bitwise_and(gradient[n].view(bits), mask, out=image[n][at])
+                    np.bitwise_and(gradient[n], mask, out=images[n][at])
+
+            blas.parallel(g.batch, scatter)
 
     def grad_cuda(self, be: KernelBackend, gx: Array, gy: Array, winner: Array, *, layout: Any, **attrs: Any) -> None:
         g = _geometry(**attrs)
@@ -272,8 +274,10 @@ def _windows_fit(g: Geometry) -> bool:
     return all((o - 1) * s + d * (k - 1) < n for n, o, s, d, k in sizes)
 
 
-def _taps(g: Geometry) -> Iterator[tuple[int, tuple[slice, ...], Any]]:
-    """Yield each tap: its number, the padded pixels it reads, and which outputs see a real pixel through it."""
+@functools.lru_cache(maxsize=256)
+def _taps(g: Geometry) -> tuple[tuple[int, tuple[slice, ...], Any], ...]:
+    """Return each tap: its number, the padded pixels it reads, and which outputs see a real pixel through it."""
+    taps = []
     for number, tap in enumerate(itertools.product(*map(range, g.window))):
         at = tuple(
             slice(t * d, t * d + (o - 1) * s + 1, s)
@@ -286,7 +290,8 @@ def _taps(g: Geometry) -> Iterator[tuple[int, tuple[slice, ...], Any]]:
             position = np.arange(o) * s + t * d - p
             inside = (position >= 0) & (position < n)
             valid = valid & inside.reshape([-1 if a == axis else 1 for a in range(3)])
-        yield number, at, valid
+        taps.append((number, at, valid))
+    return tuple(taps)
 
 
 def _gather(be: Backend, x: Array, g: Geometry, at: tuple[slice, ...]) -> Array:
