@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpunet.backend.device import Device
-from gpunet.backend.layout import CONTIGUOUS, Layout, is_dense, memory_order
+from gpunet.backend.layout import CONTIGUOUS, Layout, from_memory_view, is_dense, memory_order
 
 __all__ = ["Array", "Backend"]
 
@@ -36,7 +36,7 @@ class Backend(abc.ABC):
             return self._allocate(shape, np.dtype(dtype))
         order = memory_order(len(shape), layout)
         memory = self._allocate(tuple(shape[axis] for axis in order), np.dtype(dtype))
-        return memory.transpose(tuple(np.argsort(order)))
+        return from_memory_view(memory, layout)
 
     def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike, layout: Layout = CONTIGUOUS) -> Array:
         """Return an array of zeros."""

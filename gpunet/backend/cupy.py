@@ -94,7 +94,7 @@ class CupyBackend(KernelBackend):
 
     def _download(self, array: Array) -> npt.NDArray[Any]:
         with self._device:
-            host: npt.NDArray[Any] = self.xp.asnumpy(array, order="A")
+            host: npt.NDArray[Any] = self.xp.asnumpy(array)
         return host
 
     def _upload(self, array: npt.NDArray[Any]) -> Array:

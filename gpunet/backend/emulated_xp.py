@@ -63,8 +63,8 @@ class ndarray:
 
     # Ways to the host: only those that CuPy has.
     def get(self) -> npt.NDArray[Any]:
-        """Copy to the host, element order in memory kept."""
-        return self._host.copy(order="K")
+        """Copy to the host."""
+        return self._host.copy(order="C")
 
     def item(self) -> Any:
         """Return the only element as a Python scalar."""
@@ -116,15 +116,15 @@ class ndarray:
         return (self[i] for i in range(len(self)))
 
     # Copies.
-    def copy(self, order: str = "C") -> ndarray:
-        """Copy, into C order by default."""
-        return _wrap(self._host.copy(order=order), order=order)
+    def copy(self) -> ndarray:
+        """Copy, into C order."""
+        return _wrap(self._host)
 
-    def astype(self, dtype: npt.DTypeLike, order: str = "K", copy: bool = True) -> ndarray:
+    def astype(self, dtype: npt.DTypeLike, copy: bool = True) -> ndarray:
         """Convert to another dtype."""
         if not copy and self.dtype == np.dtype(dtype):
             return self
-        return _wrap(self._host.astype(dtype, order=order), order="K")
+        return _wrap(self._host.astype(dtype))
 
     def fill(self, value: _Scalar) -> None:
         """Set every element."""
@@ -189,14 +189,10 @@ def host_view(array: ndarray) -> npt.NDArray[Any]:
     return array._host
 
 
-def _wrap(host: Any, order: str = "C") -> ndarray:
-    """Move a NumPy result to device memory, in C order unless told to keep the order."""
+def _wrap(host: Any) -> ndarray:
+    """Move a NumPy result to device memory, in C order."""
     host = np.asarray(host)
     result = ndarray(host.shape, host.dtype)
-    if order == "K" and host.ndim > 1 and host.size:
-        by_stride = sorted(range(host.ndim), key=lambda axis: -abs(host.strides[axis]))
-        memory = result._host.reshape([host.shape[axis] for axis in by_stride])
-        result._host = memory.transpose(np.argsort(by_stride))
     np.copyto(result._host, host)
     return result
 
@@ -298,10 +294,10 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> nd
 
 
 def asarray(a: Any, dtype: Any = None) -> ndarray:
-    """`cupy.asarray`: move to the device; memory order is kept."""
+    """`cupy.asarray`: move to the device."""
     if isinstance(a, ndarray):
         return a if dtype is None else a.astype(dtype, copy=False)
-    return _wrap(np.asarray(a, dtype), order="K")
+    return _wrap(np.asarray(a, dtype))
 
 
 def asnumpy(a: Any) -> npt.NDArray[Any]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from gpunet.backend import kernels
 from gpunet.backend.base import Array, Backend
-from gpunet.backend.layout import coalesce, layout_of, memory_view
+from gpunet.backend.layout import CONTIGUOUS, coalesce, from_memory_view, layout_of, memory_view
 from gpunet.errors import KernelError
 
 __all__ = ["KernelBackend", "blocks"]
@@ -57,10 +57,12 @@ class KernelBackend(Backend):
         """Say whether an object is an array of this backend on this device."""
 
     @abc.abstractmethod
-    def _download(self, array: Array) -> npt.NDArray[Any]: ...
+    def _download(self, array: Array) -> npt.NDArray[Any]:
+        """Copy to the host; the result is C-contiguous."""
 
     @abc.abstractmethod
-    def _upload(self, array: npt.NDArray[Any]) -> Array: ...
+    def _upload(self, array: npt.NDArray[Any]) -> Array:
+        """Copy to the device; the result is C-contiguous."""
 
     # Launching.
 
@@ -190,12 +192,14 @@ class KernelBackend(Backend):
     def from_numpy(self, array: npt.NDArray[Any]) -> Array:
         """Move a NumPy array to the device, its memory layout kept where it is a layout of ours."""
         self.host_writes += 1
-        return self._upload(array)
+        layout = layout_of(array) or CONTIGUOUS
+        return from_memory_view(self._upload(memory_view(array, layout)), layout)
 
     def to_numpy(self, array: Array) -> npt.NDArray[Any]:
         """Copy an array to the host; raises what a kernel reported since the last read."""
         self.host_reads += 1
-        host = self._download(array)
+        layout = layout_of(array) or CONTIGUOUS
+        host: npt.NDArray[Any] = from_memory_view(self._download(memory_view(array, layout)), layout)
         self._raise_device_error()
         return host
 

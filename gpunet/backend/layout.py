@@ -15,6 +15,7 @@ __all__ = [
     "CONTIGUOUS",
     "Layout",
     "coalesce",
+    "from_memory_view",
     "is_dense",
     "layout_of",
     "memory_order",
@@ -43,6 +44,13 @@ def memory_view(array: Any, layout: Layout) -> Any:
     if layout == CONTIGUOUS or array.ndim < 3:
         return array
     return array.transpose(memory_order(array.ndim, layout))
+
+
+def from_memory_view(memory: Any, layout: Layout) -> Any:
+    """Undo `memory_view`: give the axes their places back."""
+    if layout == CONTIGUOUS or memory.ndim < 3:
+        return memory
+    return memory.transpose((0, memory.ndim - 1, *range(1, memory.ndim - 1)))
 
 
 def is_dense(array: Any, layout: Layout) -> bool:

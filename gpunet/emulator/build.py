@@ -280,3 +280,15 @@ def source_line(library_path: Path, offset: int) -> str:
         return ""
     found = _run(["addr2line", "-e", str(library_path), hex(offset)]).stdout.strip().split(" ")[0]
     return "" if found.startswith("?") or found.endswith((":?", ":0")) else os.path.basename(found)
+
+
+def shared_variable(library_path: Path, offset: int) -> str:
+    """What lies at an offset in a library's thread-local data, for instance 'kernel::tile, byte offset 12'."""
+    if shutil.which("readelf") is not None:
+        for line in _run(["readelf", "-sW", "--demangle", str(library_path)]).stdout.splitlines():
+            fields = line.split(maxsplit=7)  # number, value, size, type, bind, visibility, section, name
+            if len(fields) == 8 and fields[3] == "TLS" and fields[6] != "UND":
+                begin = int(fields[1], 16)
+                if begin <= offset < begin + int(fields[2], 0):
+                    return f"shared memory {re.sub(r'[(][^()]*[)]', '', fields[7])}, byte offset {offset - begin}"
+    return "static shared memory"

@@ -306,7 +306,12 @@ class Kernel:
             line = _line_of(self._module._path, int(match.group(1), 16))
             return f" at {line}" if line else ""
 
-        return re.sub(r"\{site (\w+)\}", site, re.sub(r"\{address (\w+)\}", place, message))
+        def shared(match: re.Match[str]) -> str:
+            return build.shared_variable(self._module._path, int(match.group(1), 16))
+
+        for word, replace in (("address", place), ("shared", shared), ("site", site)):
+            message = re.sub(rf"\{{{word} (\w+)\}}", replace, message)
+        return message
 
 
 def _parameter(found: _CParameter) -> Parameter:

@@ -99,16 +99,15 @@ void note_write(Cell& cell, const Access& now, bool atomic) {
     cell.several_blocks = false;
 }
 
-// {address} and {site} are put into words by module.py, which knows the arguments and the line numbers.
+// {address}, {shared} and {site} are put into words by module.py, which knows arguments, variables and lines.
 void report(Worker* worker, const void* address, const char* what, const Access& now, const char* earlier_what,
             const Access& earlier) {
-    const Range* shared = worker->static_shared.contains(address)    ? &worker->static_shared
-                          : worker->dynamic_shared.contains(address) ? &worker->dynamic_shared
-                                                                     : nullptr;
     char place[80];
-    if (shared)
-        snprintf(place, sizeof place, "%s shared memory, byte offset %ld",
-                 shared == &worker->static_shared ? "static" : "dynamic", (long)((const char*)address - shared->begin));
+    if (worker->dynamic_shared.contains(address))
+        snprintf(place, sizeof place, "dynamic shared memory, byte offset %ld",
+                 (long)((const char*)address - worker->dynamic_shared.begin));
+    else if (worker->static_shared.contains(address))
+        snprintf(place, sizeof place, "{shared %lx}", (long)((const char*)address - worker->static_shared.begin));
     else
         snprintf(place, sizeof place, "{address %lx}", (unsigned long)address);
     fail(worker, "race in %s: %s by thread %d of " BLOCK_FORMAT "{site %lx}, after %s by thread %d of " BLOCK_FORMAT

@@ -14,7 +14,7 @@ import numpy as np
 
 from gpunet import backend
 from gpunet.backend import CONTIGUOUS, Array, layout_of
-from gpunet.backend.layout import Layout, memory_order
+from gpunet.backend.layout import Layout, from_memory_view, memory_order
 from gpunet.tensor import Parameter
 
 __all__ = ["FlatBuffers"]
@@ -114,4 +114,4 @@ def _view(flat: Array, start: int, shape: tuple[int, ...], layout: Layout) -> An
     """View a run of a flat buffer as an array of a shape, in a memory layout."""
     order = memory_order(len(shape), layout)
     memory = flat[start : start + math.prod(shape)].reshape(tuple(shape[axis] for axis in order))
-    return memory.transpose(tuple(np.argsort(order))) if order else memory
+    return from_memory_view(memory, layout)

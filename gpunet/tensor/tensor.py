@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpunet import backend, ops
-from gpunet.backend import CONTIGUOUS, Array, Device
+from gpunet.backend import CONTIGUOUS, Array, Device, layout_of
 from gpunet.backend.layout import is_dense
 from gpunet.errors import DTypeError, ShapeError, layout_message
 from gpunet.ops.base import FLOATS, Op
@@ -286,7 +286,7 @@ class Tensor:
 
     def _write(self, array: Array) -> Tensor:
         be = backend.of(self._array)
-        if is_dense(self._array, CONTIGUOUS) or be.name == "numpy":
+        if layout_of(self._array) or be.name == "numpy":
             be.copy(self._array, array)
         else:
             self._array[...] = array
