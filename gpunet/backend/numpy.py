@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gpunet.backend import pool
 from gpunet.backend.base import Backend
 from gpunet.backend.device import Device
 
@@ -21,7 +22,7 @@ class NumpyBackend(Backend):
     device = Device("cpu")
 
     def _allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        return np.empty(shape, dtype)
+        return pool.allocate(shape, dtype)
 
     def _is_aligned(self, array: npt.NDArray[Any]) -> bool:
         return array.flags.aligned

@@ -18,6 +18,8 @@ __all__ = ["add_parser"]
 
 MODELS: dict[str, Callable[[], Module]] = {"cnn": models.CNN, "mlp": models.MLP, "tiny": models.TinyCNN}
 
+SCHEDULES: dict[str, Callable[[float], float]] = {"linear": lambda done: 1 - done, "constant": lambda done: 1.0}
+
 _EPILOG = """\
 examples:
   gpunet train                                        the CNN on the MNIST images that come along
@@ -40,11 +42,14 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--model", default="cnn", help="cnn, mlp, tiny, or module:Class (default: cnn)")
     parser.add_argument(
-        "--data", default="mnist", help='"mnist" (12,000 images that come along) or a folder of idx files'
+        "--data", default="mnist", help='"mnist" (the 14,000 images that come along) or a folder of idx files'
     )
     parser.add_argument("--epochs", type=_positive_int, default=4, help="passes over the training data (default: 4)")
     parser.add_argument("--batch-size", type=_positive_int, default=64, help="images per step (default: 64)")
-    parser.add_argument("--lr", type=_positive_float, default=0.05, help="learning rate (default: 0.05)")
+    parser.add_argument("--lr", type=_positive_float, default=0.05, help="learning rate at first (default: 0.05)")
+    parser.add_argument(
+        "--schedule", default="linear", choices=SCHEDULES, help="of the learning rate (default: linear, to 0)"
+    )
     parser.add_argument("--momentum", type=float, default=0.9, help="momentum of SGD (default: 0.9)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, emulated (default: auto)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and shuffling (default: 0)")
@@ -85,9 +90,17 @@ def run(options: argparse.Namespace) -> int:
     weights = sum(parameter.numel() for parameter in model.parameters())
     counts = " + ".join(f"{len(part):,}" for part in images)
     print(f"{options.model} with {weights:,} weights on {device}; {counts} images to train and test", flush=True)
+    schedule = SCHEDULES[options.schedule]
     try:
         history = train.fit(
-            model, train_loader, test_loader, optimizer, epochs=options.epochs, run=folder, progress=not options.quiet
+            model,
+            train_loader,
+            test_loader,
+            optimizer,
+            epochs=options.epochs,
+            schedule=schedule,
+            run=folder,
+            progress=not options.quiet,
         )
     except KeyboardInterrupt:
         done = len(folder.metrics)

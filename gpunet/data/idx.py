@@ -24,7 +24,7 @@ from gpunet.errors import DTypeError, FormatError, ShapeError, layout_message
 
 __all__ = ["read_idx", "write_idx"]
 
-_DTYPES = {
+_DTYPES: dict[int, np.dtype[Any]] = {
     0x08: np.dtype(np.uint8),
     0x09: np.dtype(np.int8),
     0x0B: np.dtype(">i2"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from gpunet.backend.random import Generator, default_generator
 from gpunet.errors import DTypeError, ShapeError, layout_message
+from gpunet.tensor import from_numpy
 
 __all__ = ["DataLoader", "default_collate"]
 
@@ -63,7 +63,7 @@ class DataLoader:
     ) -> None:
         _check_arguments(dataset, batch_size, shuffle, drop_last, num_workers)
         self.dataset = dataset
-        self.batch_size = operator.index(batch_size)
+        self.batch_size = int(batch_size)
         self.shuffle = shuffle
         self.num_workers = 0
         self.collate_fn = collate_fn
@@ -124,8 +124,7 @@ def default_collate(examples: Sequence[Any]) -> Any:
 
 def _as_array(example: Any) -> np.ndarray[Any, Any]:
     if isinstance(example, (np.ndarray, np.generic, bool, int, float)):
-        # An int is int64 on every platform.
-        return np.asarray(example, np.int64 if type(example) is int else None)
+        return np.asarray(example)
     raise DTypeError(
         layout_message(
             "DataLoader",
@@ -173,8 +172,6 @@ def _map_arrays(batch: Any, convert: Callable[[Any], Any]) -> Any:
 
 def _to_tensor(array: Any, device: Any) -> Any:
     """Wrap a NumPy array as a Tensor on a device."""
-    from gpunet.tensor import from_numpy
-
     tensor = from_numpy(array)
     return tensor if device is None else tensor.to(device)
 
@@ -195,7 +192,7 @@ def _check_arguments(dataset: Any, batch_size: Any, shuffle: Any, drop_last: Any
             raise TypeError(
                 layout_message("DataLoader", f"{name} is not a bool.", expected=f"True or False, got {value!r}")
             )
-    if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__"):
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
         raise TypeError(
             layout_message(
                 "DataLoader", "batch_size is not an integer.", expected=f"an integer >= 1, got {batch_size!r}"

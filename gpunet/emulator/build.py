@@ -30,7 +30,7 @@ _COMMON = [
     *("-ffp-contract=fast", "-fexpensive-optimizations"),
 ]
 # Kernels reinterpret buffers, as CUDA allows. -Bsymbolic: a kernel may be called like a function of libc.
-_KERNEL = ["-fno-strict-aliasing", "-w", "-fmax-errors=5", "-DGPUNET_EMULATOR=1"]
+_KERNEL = ["-fno-strict-aliasing", "-fmax-errors=5", "-DGPUNET_EMULATOR=1"]
 _LINK = ["-shared", "-Wl,-Bsymbolic"]
 
 # Frames are bounded because a fiber's stack is (runtime.cpp: 64 KiB, asan 256 KiB).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import math
+import operator
 import os
 import re
 import struct
@@ -70,7 +71,7 @@ class _CKernel(ctypes.Structure):
     ]
 
 
-_LAUNCH_TYPES = [
+_LAUNCH_TYPES: list[Any] = [
     *(ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t),  # kernel, arguments
     *([ctypes.c_uint] * 6),  # grid, block
     *(ctypes.c_size_t, ctypes.c_int, ctypes.c_uint, ctypes.c_int),  # dynamic shared, schedule, seed, workers
@@ -175,7 +176,7 @@ class RawModule:
                     expected="a __constant__ or __device__ variable at file scope, not static or const",
                 )
             ) from None
-        return np.frombuffer(memory, dtype).reshape(sizes)
+        return np.frombuffer(memoryview(memory).cast("B"), np.dtype(dtype)).reshape(sizes)
 
 
 def _text(code: str | None, path: str | os.PathLike[str] | None) -> str:
@@ -256,17 +257,17 @@ class Kernel:
         return f"<Kernel {self.name}({', '.join(parameter.name for parameter in self.parameters)})>"
 
     def _error(self, problem: str, **details: str) -> KernelError:
-        return KernelError(layout_message(self.name, problem, **details))  # type: ignore[arg-type]
+        return KernelError(layout_message(self.name, problem, **details))
 
     def _sizes(self, what: str, given: Sequence[int], limits: tuple[int, int, int]) -> tuple[int, ...]:
         try:
-            sizes = tuple(int(size) for size in given)
-            if len(sizes) == 3 and all(1 <= size <= limit for size, limit in zip(sizes, limits, strict=True)):
-                return sizes
-        except (TypeError, ValueError):
+            sizes = tuple(map(operator.index, given))
+        except TypeError:
             sizes = ()
-        if 1 <= len(sizes) < 3:
-            return self._sizes(what, (*sizes, *[1] * (3 - len(sizes))), limits)
+        if len(sizes) in (1, 2):
+            sizes += (1,) * (3 - len(sizes))
+        if len(sizes) == 3 and 1 <= sizes[0] <= limits[0] and 1 <= sizes[1] <= limits[1] and 1 <= sizes[2] <= limits[2]:
+            return sizes
         raise self._error(
             f"the {what} has bad sizes.",
             expected=f"1 to 3 integers from 1 to {limits[0]}, {limits[1]} and {limits[2]}, got {given!r}",

@@ -1,7 +1,6 @@
 // Runs a CUDA grid on the CPU. A fiber loops over the threads of a block; a thread that must wait keeps its fiber,
 // and a new fiber goes on with the next thread. So a kernel that never waits is a plain loop on one stack, and
 // nobody has to analyse the source. Built once per mode: fast, race (with race.cpp), asan.
-#include <errno.h>
 #include <link.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -9,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "worker.h"
 #ifdef GPUNET_ASAN
@@ -364,13 +364,32 @@ static void run_block(Worker* worker, int64_t block) {
     if (worker->live && !launch->failed) report_deadlock(worker);
 }
 
-static void run_blocks(Worker* worker, Launch* launch) {
+static void offer_to_helpers(Launch* launch, int helpers);
+
+static int64_t nanoseconds() {
+    timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000ll + now.tv_nsec;
+}
+
+// Less work than this, and waking a helper costs more than it brings.
+const int64_t NANOSECONDS_WORTH_SHARING = 50000;
+
+// Runs blocks until none is left. Helpers are called in once the blocks so far tell that it is worth while.
+static void run_blocks(Worker* worker, Launch* launch, int helpers) {
     if (!prepare_worker(worker, launch)) {
         fail(worker, "no memory for the stacks or the shared memory of a block");
         return;
     }
-    for (int64_t i; (i = launch->next_block++) < launch->blocks && !launch->failed;)
+    int64_t begin = helpers ? nanoseconds() : 0, done = 0;
+    for (int64_t i; (i = launch->next_block++) < launch->blocks && !launch->failed;) {
         run_block(worker, scheduled_block(launch, i));
+        if (!helpers) continue;
+        done++;
+        if ((nanoseconds() - begin) / done * (launch->blocks - done) < NANOSECONDS_WORTH_SHARING) continue;
+        offer_to_helpers(launch, helpers);
+        helpers = 0;
+    }
     free(worker->dynamic_shared.begin);
 }
 
@@ -406,13 +425,13 @@ static void* help(void* number) {
         p->wanted--;
         p->busy++;
         pthread_mutex_unlock(&p->mutex);
-        run_blocks(worker, launch);
+        run_blocks(worker, launch, 0);
         pthread_mutex_lock(&p->mutex);
         if (!--p->busy) pthread_cond_signal(&p->finished);
     }
 }
 
-static void run_with_helpers(Launch* launch, int helpers) {
+static void offer_to_helpers(Launch* launch, int helpers) {
     pthread_mutex_lock(&pool->mutex);
     while (pool->helpers < helpers) {
         pthread_t thread;
@@ -424,15 +443,14 @@ static void run_with_helpers(Launch* launch, int helpers) {
     pool->wanted = helpers;
     pthread_cond_broadcast(&pool->offered);
     pthread_mutex_unlock(&pool->mutex);
-    run_blocks(pool->worker(0), launch);
+}
+
+static void wait_for_helpers() {
     pthread_mutex_lock(&pool->mutex);
     pool->launch = nullptr;  // a helper that wakes only now goes back to sleep
     while (pool->busy) pthread_cond_wait(&pool->finished, &pool->mutex);
     pthread_mutex_unlock(&pool->mutex);
 }
-
-// Below this many threads, waking a helper costs more than it brings.
-const int64_t MIN_THREADS_TO_SHARE = 4096;
 
 // A step through the blocks that meets each of them once.
 static int64_t coprime_stride(int64_t blocks, unsigned seed) {
@@ -468,12 +486,8 @@ extern "C" const char* gpunet_launch(const GpunetKernel* kernel, const char* arg
     pthread_mutex_lock(&pool->launching);
     GpunetLibrary* library = kernel->library;
     if (library->anchor && library->shared_size < 0) dl_iterate_phdr(locate_shared, library);
-    if (launch.blocks * block_x * block_y * block_z < MIN_THREADS_TO_SHARE) workers = 1;
-    if (workers > launch.blocks) workers = (int)launch.blocks;
-    if (workers > 1)
-        run_with_helpers(&launch, workers - 1);
-    else
-        run_blocks(pool->worker(0), &launch);
+    run_blocks(pool->worker(0), &launch, (int)(workers < launch.blocks ? workers : launch.blocks) - 1);
+    wait_for_helpers();
     race_end_launch();
     pthread_mutex_unlock(&pool->launching);
     if (!launch.failed) return nullptr;

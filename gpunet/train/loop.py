@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ def fit(
     optimizer: Optimizer,
     *,
     epochs: int,
+    schedule: Callable[[float], float] | None = None,
     run: RunFolder | None = None,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
@@ -39,6 +41,7 @@ def fit(
         train_loader, test_loader: yield (inputs, class indices) on the model's device.
         optimizer: of the model's parameters.
         epochs: how many times to go through the training data.
+        schedule: maps the share of the steps that are done, in [0, 1), to a factor of the learning rate.
         run: where to save weights and metrics after every epoch.
         progress: show a progress bar on stderr.
 
@@ -51,6 +54,7 @@ def fit(
     from tqdm import tqdm
 
     history = []
+    rates = [group["lr"] for group in optimizer.param_groups]
     for epoch in range(1, epochs + 1):
         model.train()
         started = time.perf_counter()
@@ -59,6 +63,10 @@ def fit(
             total=len(train_loader), desc=f"epoch {epoch}/{epochs}", unit="batch", disable=not progress, file=sys.stderr
         ) as bar:
             for step, (inputs, targets) in enumerate(train_loader, start=1):
+                if schedule is not None:
+                    done = (epoch - 1 + (step - 1) / len(train_loader)) / epochs
+                    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                        group["lr"] = rate * schedule(done)
                 optimizer.zero_grad()
                 loss = F.cross_entropy(model(inputs), targets)
                 loss.backward()

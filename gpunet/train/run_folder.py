@@ -52,6 +52,6 @@ class RunFolder:
         for name, tensor in model.state_dict().items():
             tensors[name] = backend.of(tensor.array).to_numpy(tensor.array)
         io.save_file(tensors, self.checkpoint, {"epoch": str(row["epoch"]), "model": str(self.config.get("model", ""))})
-        io.write_text(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in self.metrics))
+        io.write_text_atomic(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in self.metrics))
         if curves.available():
             curves.save_curves(self.metrics, self.path / "curves.png")

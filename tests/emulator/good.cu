@@ -33,6 +33,7 @@ extern "C" __global__ void collectives(int* out) {
     const unsigned all = 0xffffffffu;
     int t = threadIdx.x, lane = t % 32;
     int* o = out + t * 16;
+    o[15] = __popc(__activemask());
     o[0] = __shfl_down_sync(all, t, 3);
     o[1] = __shfl_up_sync(all, t, 5, 16);
     o[2] = __shfl_sync(all, t, 9, 8);
@@ -50,7 +51,6 @@ extern "C" __global__ void collectives(int* out) {
     if (lane < 16) o[13] = __shfl_xor_sync(0xffffu, t, 2);  // half a warp, divergent
     __syncwarp();
     o[14] = (int)(__shfl_sync(all, 1.5 * t, 4) * 2);  // 8 bytes
-    o[15] = __popc(__activemask());
 }
 
 // Integer atomics: a histogram, a maximum, a ticket per thread.
