@@ -60,7 +60,12 @@ def fit(
         started = time.perf_counter()
         total = None
         with tqdm(
-            total=len(train_loader), desc=f"epoch {epoch}/{epochs}", unit="batch", disable=not progress, file=sys.stderr
+            total=len(train_loader),
+            desc=f"epoch {epoch}/{epochs}",
+            unit="batch",
+            disable=not progress,
+            file=sys.stderr,
+            mininterval=0.5,
         ) as bar:
             for step, (inputs, targets) in enumerate(train_loader, start=1):
                 if schedule is not None:
