@@ -95,7 +95,7 @@ def test_an_error_is_one_message_and_exit_code_1(tmp_path, monkeypatch, capsys, 
 def test_wrong_usage_is_exit_code_2(capsys, arguments):
     with pytest.raises(SystemExit) as stop:
         gpunet_train(*arguments)
-    assert stop.value.code == 2 and "usage: gpunet train" in capsys.readouterr().err
+    assert stop.value.code == 2 and "usage: gpunet" in capsys.readouterr().err
 
 
 def test_an_existing_run_is_not_overwritten(tmp_path, capsys):
