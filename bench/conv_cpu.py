@@ -9,7 +9,11 @@ same threads, interleaved in the same run.
 from __future__ import annotations
 
 import argparse
+import math
+import os
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ import timing
 
 from gpunet.backend import CHANNELS_LAST, blas
 from gpunet.ops import conv, conv2d, im2col
+from gpunet.ops.geometry import Geometry
 
 SHAPES = {  # name: N, C, O, size, window, padding
     "N64 32->64 26x26 3x3": (64, 32, 64, 26, 3, 0),
@@ -27,25 +32,27 @@ SHAPES = {  # name: N, C, O, size, window, padding
 }
 
 
-def floor(geometry: Any, direction: str, dtype: Any = np.float32) -> Callable[[], None]:
+def floor(geometry: Geometry, direction: str, dtype: Any = np.float32) -> Callable[[], None]:
     """Return the GEMMs of a direction alone: every thread multiplies block buffers filled once."""
-    g = geometry
-    depth = g.taps * (g.outputs if direction == "input" else g.channels)
-    width = g.channels if direction == "input" else g.outputs
-    pixels = g.in_pixels if direction == "input" else g.out_pixels
-    target = im2col.replace(g, out_size=g.in_size) if direction == "input" else g
-    blocks = im2col._blocks(target, depth, 4, *((1024,) if direction == "weight" else ()))
-    per_image = pixels // g.batch
+    g, options = geometry, {}
+    if direction == "input":
+        g = replace(g, channels=g.outputs, outputs=g.channels, in_size=g.out_size, out_size=g.in_size)
+    if direction == "weight":
+        options["rows"] = 1024
+    depth = g.taps * g.channels
+    blocks = im2col._blocks(g, depth, np.dtype(dtype).itemsize, **options)
+    sizes = [math.prod(block.outputs) * (block.images.stop - block.images.start) for block in blocks]
     rng = np.random.default_rng(0)
-    largest = max(block.n1 - block.n0 for block in blocks) * per_image
-    columns, rows, kernel = (rng.random(size, dtype) for size in ((largest, depth), (largest, width), (depth, width)))
-    scratch: dict[int, Any] = {}
+    columns, rows, kernel = (
+        rng.random(shape, dtype) for shape in ((max(sizes), depth), (max(sizes), g.outputs), (depth, g.outputs))
+    )
+    columns = columns.reshape(depth, -1).T if g.channels <= im2col._FEW_CHANNELS else columns
+    buffers = threading.local()
 
     def work(task: int) -> None:
-        import threading
-
-        mine = scratch.setdefault(threading.get_ident(), (columns.copy(), rows.copy(), np.empty((width, depth), dtype)))
-        count = (blocks[task].n1 - blocks[task].n0) * per_image
+        if not hasattr(buffers, "mine"):
+            buffers.mine = columns.copy("K"), rows.copy(), np.empty((g.outputs, depth), dtype)
+        mine, count = buffers.mine, sizes[task]
         if direction == "weight":
             blas.single(mine[1][:count].T, mine[0][:count], mine[2])
         else:
@@ -95,13 +102,24 @@ def contestants(shape: tuple[int, ...]) -> tuple[dict[str, Callable[[], object]]
     return calls, peers
 
 
+def _times(result: timing.Result) -> str:
+    return f"{result.median * 1e3:8.2f} ({result.p10 * 1e3:5.2f})"
+
+
+def _ratio(ours: timing.Result, other: timing.Result) -> str:
+    return f"{ours.median / other.median:7.2f} ({ours.p10 / other.p10:4.2f})"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write a result file")
     parser.add_argument("--rounds", type=int, default=40)
     options = parser.parse_args()
     kept = []
-    print(f"{'shape':26}{'direction':10}{'ms':>8}{'floor':>8}{'ratio':>7}{'torch':>8}{'ratio':>7}")
+    print(
+        f"load {os.getloadavg()[0]:.2f}, {blas.threads()} threads, {blas.describe()['kernels']} kernels; medians, (p10)"
+    )
+    print(f"{'shape':26}{'direction':10}{'ms':>16}{'floor':>16}{'ratio':>14}{'torch':>16}{'ratio':>14}")
     for name, shape in SHAPES.items():
         ours_and_floors, peers = contestants(shape)
         measured = timing.interleave(ours_and_floors, rounds=options.rounds, seconds=30)
@@ -110,10 +128,13 @@ def main() -> None:
         for direction in ("forward", "input", "weight"):
             if shape[1] == 1 and direction == "input":
                 continue  # nobody asks for the gradient of the images
-            ours, least = measured[direction].median, measured[f"{direction} floor"].median
-            theirs = [r.median for key, r in measured.items() if key.startswith(f"{direction} torch")]
-            text = f"{min(theirs) * 1e3:8.2f}{ours / min(theirs):7.2f}" if theirs else ""
-            print(f"{name:26}{direction:10}{ours * 1e3:8.2f}{least * 1e3:8.2f}{ours / least:7.2f}{text}", flush=True)
+            ours, least = measured[direction], measured[f"{direction} floor"]
+            text = f"{name:26}{direction:10}{_times(ours)}{_times(least)}{_ratio(ours, least)}"
+            theirs = [result for key, result in measured.items() if key.startswith(f"{direction} torch")]
+            if theirs:
+                best = min(theirs, key=lambda result: result.median)
+                text += _times(best) + _ratio(ours, best)
+            print(text, flush=True)
         kept += [timing.replace_name(result, f"{name} {key}") for key, result in measured.items()]
     if options.json:
         timing.save(options.json, "conv_cpu", kept)

@@ -11,6 +11,8 @@ Source: Chellapilla et al. 2006.
 
 from __future__ import annotations
 
+import itertools
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpunet.backend import blas
+from gpunet.backend import blas, pool
 from gpunet.ops.geometry import Geometry, Triple, triple
 
 __all__ = ["forward", "input_gradient", "weight_gradient"]
@@ -29,34 +31,54 @@ Array = npt.NDArray[Any]
 _ROWS = 384  # a GEMM should have at least so many rows ...
 _LEAST_BYTES = 1 << 18  # ... and a column buffer that makes up for the calls
 _MOST_BYTES = 5 << 19  # but fit into the cache of one core
-_PARTIAL_BYTES = 1 << 25  # all partial weight gradients together
+_SCRATCH_BYTES = 1 << 23  # larger buffers go back to the pool after each block
+_FEW_CHANNELS = 4  # so few adjacent values that columns are copied along the image rows instead
+_RUNS, _PARTIAL_BYTES = 16, 1 << 25  # partial weight gradients: how many, and all together
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Images n0 to n1, and of each the outputs r0 to r1 along `axis` (0 depth, 1 height)."""
+    """Some images, and the outputs of each that lie between `start` and `stop`; in memory they are adjacent."""
 
-    n0: int
-    n1: int
-    r0: int
-    r1: int
-    axis: int
+    images: slice
+    start: Triple
+    stop: Triple
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Outputs per axis."""
+        return tuple(stop - start for start, stop in zip(self.start, self.stop, strict=True))
+
+    def rows(self, array: Array) -> Array:
+        """View these outputs of an array (N, OD, OH, OW, O) as (rows, O)."""
+        where = (slice(start, stop) for start, stop in zip(self.start, self.stop, strict=True))
+        return array[(self.images, *where)].reshape(-1, array.shape[-1])
 
 
-def _blocks(g: Geometry, columns: int, itemsize: int, rows: int = _ROWS) -> list[_Block]:
-    """Cut the outputs into blocks of whole images, or of rows of one image where that is large."""
-    per_image = g.out_size[0] * g.out_size[1] * g.out_size[2]
-    image_bytes = per_image * columns * itemsize
-    axis = 0 if g.out_size[0] > 1 else 1
+def _blocks(g: Geometry, depth: int, itemsize: int, rows: int = _ROWS) -> list[_Block]:
+    """Cut the outputs into blocks of whole images, or into pieces of one image where that is large.
+
+    A block's columns, `depth` values per output, take at most _MOST_BYTES, if one output does.
+    """
+    per_output = max(1, depth * itemsize)
+    per_image = math.prod(g.out_size)
+    most = _MOST_BYTES // per_output
+    if per_image <= most:
+        images = max(-(-rows // per_image), _LEAST_BYTES // (per_image * per_output))
+        images = max(1, min(images, most // per_image))
+        return [_Block(slice(n, min(n + images, g.batch)), (0, 0, 0), g.out_size) for n in range(0, g.batch, images)]
+    inner = (g.out_size[1] * g.out_size[2], g.out_size[2], 1)
+    axis = next((axis for axis in range(3) if inner[axis] <= most), 2)  # cut here; one by one along the axes outside
     length = g.out_size[axis]
-    if image_bytes > _MOST_BYTES and length > 1:
-        step = max(1, length * _MOST_BYTES // image_bytes)
-        return [
-            _Block(n, n + 1, r, min(r + step, length), axis) for n in range(g.batch) for r in range(0, length, step)
-        ]
-    images = max(-(-rows // per_image), -(-_LEAST_BYTES // image_bytes))
-    images = max(1, min(images, _MOST_BYTES // image_bytes))
-    return [_Block(n, min(n + images, g.batch), 0, length, axis) for n in range(0, g.batch, images)]
+    pieces = -(-length // max(1, most // inner[axis]))
+    step = -(-length // pieces)
+    blocks = []
+    for n, *outer in itertools.product(range(g.batch), *map(range, g.out_size[:axis])):
+        for first in range(0, length, step):
+            start = (*outer, first, 0, 0)[:3]
+            stop = (*(o + 1 for o in outer), min(first + step, length), *g.out_size[axis + 1 :])
+            blocks.append(_Block(slice(n, n + 1), start, stop))  # type: ignore[arg-type]
+    return blocks
 
 
 class _Scratch(threading.local):
@@ -67,69 +89,64 @@ class _Scratch(threading.local):
 
     def get(self, name: str, shape: Sequence[int], dtype: Any) -> Array:
         """Return uninitialised memory; the same memory for the same name."""
-        nbytes = int(np.prod(shape)) * dtype.itemsize
+        nbytes = math.prod(shape) * dtype.itemsize
+        if nbytes > _SCRATCH_BYTES:
+            return pool.allocate(shape, dtype)
         buffer = self.buffers.get(name)
         if buffer is None or buffer.nbytes < nbytes:
-            self.buffers[name] = buffer = np.empty(nbytes, np.uint8)
+            self.buffers[name] = buffer = pool.allocate((nbytes,), np.uint8)
         return buffer[:nbytes].view(dtype).reshape(shape)
 
 
 _scratch = _Scratch()
 
 
-def _slab(x: Array, g: Geometry, block: _Block, spread: Triple) -> tuple[Array, list[int]]:
+def _slab(x: Array, g: Geometry, block: _Block, spread: Triple) -> Array:
     """Return the input that a block of outputs reads, zeros where it lies in the padding.
 
     `spread` puts zeros between the input's elements, so that element i stands at i * spread: what a strided
-    convolution's gradient needs. Also returns the number of outputs along each axis.
+    convolution's gradient needs.
     """
-    outputs, start, size, inside = list(g.out_size), [], [], []
-    outputs[block.axis] = block.r1 - block.r0
-    for axis in range(3):
-        first = (block.r0 if axis == block.axis else 0) * g.stride[axis] - g.padding[axis]
-        extent = (outputs[axis] - 1) * g.stride[axis] + g.dilation[axis] * (g.window[axis] - 1) + 1
+    start, size, inside = [], [], []
+    for axis, outputs in enumerate(block.outputs):
+        first = block.start[axis] * g.stride[axis] - g.padding[axis]
+        extent = (outputs - 1) * g.stride[axis] + g.dilation[axis] * (g.window[axis] - 1) + 1
         lowest = max(0, -(-first // spread[axis]))
         highest = min(x.shape[1 + axis], -(-(first + extent) // spread[axis]))
         start.append(first)
         size.append(extent)
         inside.append((lowest, max(lowest, highest)))
-    source = x[(slice(block.n0, block.n1), *(slice(low, high) for low, high in inside))]
+    source = x[(block.images, *(slice(low, high) for low, high in inside))]
     if spread == (1, 1, 1) and source.shape[1:4] == tuple(size):
-        return source, outputs
-    slab = _scratch.get("slab", (block.n1 - block.n0, *size, x.shape[4]), x.dtype)
+        return source
+    slab = _scratch.get("slab", (source.shape[0], *size, x.shape[4]), x.dtype)
     slab.fill(0)
     where = (
         slice(low * s - first, (high - 1) * s - first + 1, s) if high > low else slice(0, 0)
         for (low, high), s, first in zip(inside, spread, start, strict=True)
     )
     slab[(slice(None), *where)] = source
-    return slab, outputs
+    return slab
 
 
 def _columns(slab: Array, outputs: Sequence[int], g: Geometry, channels: slice) -> Array:
-    """Copy the windows of a slab into a (outputs, taps * channels) matrix."""
-    slab = slab[..., channels]
+    """Return the windows of a slab as a (outputs, taps * channels) matrix, a copy unless the window is one pixel."""
     if g.taps == 1 and g.stride == (1, 1, 1) and slab.flags.c_contiguous:
-        return slab.reshape(-1, slab.shape[-1])
+        return slab.reshape(-1, slab.shape[-1])[:, channels]
+    slab = slab[..., channels]
     n, per_axis, per_channel = slab.strides[0], slab.strides[1:4], slab.strides[4]
-    shape = (slab.shape[0], *outputs, *g.window, slab.shape[4])
-    strides = (
-        n,
-        *(step * s for step, s in zip(per_axis, g.stride, strict=True)),
-        *(step * d for step, d in zip(per_axis, g.dilation, strict=True)),
-        per_channel,
-    )
-    windows = np.lib.stride_tricks.as_strided(slab, shape, strides, writeable=False)
+    pixels = (slab.shape[0], *outputs)
+    pixel_strides = (n, *(step * s for step, s in zip(per_axis, g.stride, strict=True)))
+    taps = (*g.window, slab.shape[4])
+    tap_strides = (*(step * d for step, d in zip(per_axis, g.dilation, strict=True)), per_channel)
+    taps_first = slab.shape[4] <= _FEW_CHANNELS
+    shape = taps + pixels if taps_first else pixels + taps
+    strides = tap_strides + pixel_strides if taps_first else pixel_strides + tap_strides
     columns = _scratch.get("columns", shape, slab.dtype)
-    np.copyto(columns, windows)
-    return columns.reshape(-1, g.taps * slab.shape[4])
-
-
-def _rows(array: Array, block: _Block) -> Array:
-    """View a block of outputs as (rows, channels)."""
-    part = array[block.n0 : block.n1]
-    part = part[:, block.r0 : block.r1] if block.axis == 0 else part[:, :, block.r0 : block.r1]
-    return part.reshape(-1, array.shape[-1])
+    np.copyto(columns, np.lib.stride_tricks.as_strided(slab, shape, strides, writeable=False))
+    if taps_first:
+        return columns.reshape(math.prod(taps), -1).T
+    return columns.reshape(-1, math.prod(taps))
 
 
 def _group(index: int, count: int, groups: int) -> slice:
@@ -141,16 +158,18 @@ def _convolve(
 ) -> None:
     """y = columns of x @ kernels[group] + bias, block by block."""
     blocks = _blocks(g, g.taps * g.channels // g.groups, x.itemsize)
+    line = None if bias is None else np.tile(bias, g.out_size[2])  # NumPy adds long rows faster
 
     def work(task: int) -> None:
         block = blocks[task]
-        slab, outputs = _slab(x, g, block, spread)
-        rows = _rows(y, block)
+        slab = _slab(x, g, block, spread)
+        rows = block.rows(y)
         for group, kernel in enumerate(kernels):
-            columns = _columns(slab, outputs, g, _group(group, g.channels, g.groups))
+            columns = _columns(slab, block.outputs, g, _group(group, g.channels, g.groups))
             blas.single(columns, kernel, rows[:, _group(group, g.outputs, g.groups)])
-        if bias is not None:
-            rows += bias
+        if line is not None:
+            lines = rows.reshape(-1, block.outputs[2] * g.outputs)
+            lines += line[: lines.shape[1]]
 
     if y.size:
         blas.parallel(len(blocks), work)
@@ -186,29 +205,35 @@ def input_gradient(gx: Array, gy: Array, w: Array, g: Geometry) -> None:
 
 
 def weight_gradient(gw: Array, gb: Array | None, gy: Array, x: Array, g: Geometry) -> None:
-    """gw = gradient of the weight, gb that of the bias: partial sums of runs of blocks, added in order."""
+    """gw = gradient of the weight, gb that of the bias: partial sums of runs of blocks, added in order.
+
+    Memory: up to 16 partial gradients, as many as fit 32 MiB but at least four.
+    """
     depth = g.taps * g.channels // g.groups
     blocks = _blocks(g, depth, x.itemsize, rows=1024) if gy.size else []
-    runs = max(1, min(len(blocks), _PARTIAL_BYTES // max(1, gw.nbytes)))
-    partial_w = np.zeros((runs, g.outputs, depth), gw.dtype)
+    runs = min(len(blocks), _RUNS, max(4, _PARTIAL_BYTES // max(1, gw.nbytes)))
+    partial_w = pool.allocate((runs, g.outputs, depth), gw.dtype)
     partial_b = np.zeros((runs, 1, g.outputs), gw.dtype)
 
     def work(run: int) -> None:
-        for block in blocks[run * len(blocks) // runs : (run + 1) * len(blocks) // runs]:
-            slab, outputs = _slab(x, g, block, (1, 1, 1))
-            rows = _rows(gy, block)
-            product = _scratch.get("product", (g.outputs, depth), gw.dtype)
+        first, last = run * len(blocks) // runs, (run + 1) * len(blocks) // runs
+        for number in range(first, last):
+            block, total = blocks[number], partial_w[run]
+            slab = _slab(x, g, block, (1, 1, 1))
+            rows = block.rows(gy)
+            product = total if number == first else _scratch.get("product", total.shape, gw.dtype)
             for group in range(g.groups):
-                columns = _columns(slab, outputs, g, _group(group, g.channels, g.groups))
+                columns = _columns(slab, block.outputs, g, _group(group, g.channels, g.groups))
                 outs = _group(group, g.outputs, g.groups)
                 blas.single(rows[:, outs].T, columns, product[outs])
-            partial_w[run] += product
+            if product is not total:
+                total += product
             if gb is not None:
-                total = np.empty((1, g.outputs), gw.dtype)
-                blas.single(np.ones((1, len(rows)), gw.dtype), rows, total)
-                partial_b[run] += total
+                sums = np.empty((1, g.outputs), gw.dtype)
+                blas.single(np.ones((1, len(rows)), gw.dtype), rows, sums)
+                partial_b[run] += sums
 
-    blas.parallel(runs if blocks else 0, work)
+    blas.parallel(runs, work)
     np.add.reduce(partial_w, axis=0, out=gw.reshape(g.outputs, depth))
     if gb is not None:
         np.add.reduce(partial_b[:, 0], axis=0, out=gb)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunet.backend import Array, Backend
+import numpy as np
+
+from gpunet.backend import Array, Backend, blas
 from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.errors import ShapeError
 from gpunet.ops.base import Op
@@ -107,6 +109,41 @@ class SGDStep(Op):
                 momentum_buffer[part] = velocity
                 step = step + momentum * velocity if nesterov else velocity
             param[part] = param[part] - lr * step
+
+    def cpu(
+        self,
+        be: Backend,
+        param: Array,
+        grad: Array,
+        momentum_buffer: Array | None,
+        chunks: Array,
+        lr: Array,
+        *,
+        momentum: float,
+        dampening: float,
+        weight_decay: float,
+        nesterov: bool,
+        maximize: bool,
+    ) -> None:
+        rows = chunks.tolist()
+
+        def update(task: int) -> None:
+            start, length, fresh = rows[task]
+            part = slice(start, start + length)
+            p, step = param[part], np.multiply(grad[part], -1 if maximize else 1)
+            if weight_decay:
+                step += weight_decay * p
+            if momentum_buffer is not None:
+                velocity = momentum_buffer[part]
+                if fresh:
+                    np.copyto(velocity, step)
+                else:
+                    velocity *= momentum
+                    velocity += step if dampening == 0 else (1 - dampening) * step
+                step = step + momentum * velocity if nesterov else velocity
+            p -= lr * step
+
+        blas.parallel(len(rows), update)
 
     def cuda(
         self,
