@@ -41,7 +41,7 @@ def floor(geometry: Geometry, direction: str, dtype: Any = np.float32) -> Callab
         options["rows"] = 1024
     depth = g.taps * g.channels
     blocks = im2col._blocks(g, depth, np.dtype(dtype).itemsize, **options)
-    sizes = [math.prod(block.outputs) * (block.images.stop - block.images.start) for block in blocks]
+    sizes = [math.prod(block.pixels) for block in blocks]
     rng = np.random.default_rng(0)
     columns, rows, kernel = (
         rng.random(shape, dtype) for shape in ((max(sizes), depth), (max(sizes), g.outputs), (depth, g.outputs))

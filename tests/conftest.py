@@ -90,7 +90,11 @@ def _fresh_seed():
     manual_seed(0)
 
 
-def pytest_terminal_summary(terminalreporter) -> None:
+def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    for name in selected(config):
+        reason = backend.unavailable(BACKENDS[name].type)
+        if reason:
+            terminalreporter.write_line(f"the {name} backend was not tested: {reason}")
     for line in kernel_table.lines():
         terminalreporter.write_line(line)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ __all__ = ["CupyBackend", "unavailable"]
 _HINT = 'pip install "gpunet[cuda12]" (or cuda13), with an NVIDIA driver on the machine'
 
 
+@functools.cache
 def unavailable() -> str | None:
     """Say in one sentence why CuPy cannot be used here, or None where a kernel ran."""
     try:

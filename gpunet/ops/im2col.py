@@ -11,15 +11,18 @@ Source: Chellapilla et al. 2006.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+import operator
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import as_strided
 
 from gpunet.backend import blas, pool
 from gpunet.ops.geometry import Geometry, Triple, triple
@@ -38,27 +41,23 @@ _RUNS, _PARTIAL_BYTES = 16, 1 << 25  # partial weight gradients: how many, and a
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Some images, and the outputs of each that lie between `start` and `stop`; in memory they are adjacent."""
+    """Some images, or adjacent outputs of one image; indices of images and of the three axes."""
 
-    images: slice
-    start: Triple
-    stop: Triple
-
-    @property
-    def outputs(self) -> tuple[int, ...]:
-        """Outputs per axis."""
-        return tuple(stop - start for start, stop in zip(self.start, self.stop, strict=True))
+    where: tuple[slice, ...]  # the outputs
+    pixels: tuple[int, ...]  # how many
+    source: tuple[slice, ...]  # the input that they read
+    slab: tuple[int, ...]  # size of that input with its padding
+    inside: tuple[slice, ...] | None  # where the input lies in the slab; None where it is all of it
 
     def rows(self, array: Array) -> Array:
         """View these outputs of an array (N, OD, OH, OW, O) as (rows, O)."""
-        where = (slice(start, stop) for start, stop in zip(self.start, self.stop, strict=True))
-        return array[(self.images, *where)].reshape(-1, array.shape[-1])
+        return array[self.where].reshape(-1, array.shape[-1])
 
 
-def _blocks(g: Geometry, depth: int, itemsize: int, rows: int = _ROWS) -> list[_Block]:
-    """Cut the outputs into blocks of whole images, or into pieces of one image where that is large.
+def _pieces(g: Geometry, depth: int, itemsize: int, rows: int) -> Iterator[tuple[slice, ...]]:
+    """Cut the outputs into whole images, or into pieces of one image where that is large.
 
-    A block's columns, `depth` values per output, take at most _MOST_BYTES, if one output does.
+    The columns of a piece, `depth` values per output, take at most _MOST_BYTES, if one output does.
     """
     per_output = max(1, depth * itemsize)
     per_image = math.prod(g.out_size)
@@ -66,19 +65,47 @@ def _blocks(g: Geometry, depth: int, itemsize: int, rows: int = _ROWS) -> list[_
     if per_image <= most:
         images = max(-(-rows // per_image), _LEAST_BYTES // (per_image * per_output))
         images = max(1, min(images, most // per_image))
-        return [_Block(slice(n, min(n + images, g.batch)), (0, 0, 0), g.out_size) for n in range(0, g.batch, images)]
+        for n in range(0, g.batch, images):
+            yield (slice(n, min(n + images, g.batch)), *(slice(0, size) for size in g.out_size))
+        return
     inner = (g.out_size[1] * g.out_size[2], g.out_size[2], 1)
     axis = next((axis for axis in range(3) if inner[axis] <= most), 2)  # cut here; one by one along the axes outside
     length = g.out_size[axis]
-    pieces = -(-length // max(1, most // inner[axis]))
-    step = -(-length // pieces)
-    blocks = []
-    for n, *outer in itertools.product(range(g.batch), *map(range, g.out_size[:axis])):
+    step = -(-length // -(-length // max(1, most // inner[axis])))
+    for outer in itertools.product(range(g.batch), *map(range, g.out_size[:axis])):
         for first in range(0, length, step):
-            start = (*outer, first, 0, 0)[:3]
-            stop = (*(o + 1 for o in outer), min(first + step, length), *g.out_size[axis + 1 :])
-            blocks.append(_Block(slice(n, n + 1), start, stop))  # type: ignore[arg-type]
-    return blocks
+            whole = (slice(0, size) for size in g.out_size[axis + 1 :])
+            yield (*(slice(i, i + 1) for i in outer), slice(first, min(first + step, length)), *whole)
+
+
+def _along(outputs: slice, axis: int, g: Geometry, spread: int) -> tuple[slice, int, slice]:
+    """Return the input that outputs read along an axis, its extent with padding, and where it lies in that."""
+    first = outputs.start * g.stride[axis] - g.padding[axis]
+    extent = (outputs.stop - outputs.start - 1) * g.stride[axis] + g.dilation[axis] * (g.window[axis] - 1) + 1
+    low = max(0, -(-first // spread))
+    high = min(g.in_size[axis], -(-(first + extent) // spread))
+    if high <= low:
+        return slice(0, 0), extent, slice(0, 0)
+    return slice(low, high), extent, slice(low * spread - first, (high - 1) * spread - first + 1, spread)
+
+
+@functools.lru_cache(maxsize=64)
+def _blocks(
+    g: Geometry, depth: int, itemsize: int, rows: int = _ROWS, spread: Triple = (1, 1, 1)
+) -> tuple[_Block, ...]:
+    """Cut a convolution into blocks.
+
+    `spread` puts zeros between the input's elements, so that element i stands at i * spread: what a strided
+    convolution's gradient needs.
+    """
+    blocks = []
+    for where in _pieces(g, depth, itemsize, rows):
+        source, slab, inside = zip(*(_along(where[1 + a], a, g, spread[a]) for a in range(3)), strict=True)
+        pixels = tuple(part.stop - part.start for part in where)
+        full = all(part == slice(0, size, 1) for part, size in zip(inside, slab, strict=True))
+        into = None if full else (slice(None), *inside)
+        blocks.append(_Block(where, pixels, (where[0], *source), (pixels[0], *slab), into))
+    return tuple(blocks)
 
 
 class _Scratch(threading.local):
@@ -101,49 +128,30 @@ class _Scratch(threading.local):
 _scratch = _Scratch()
 
 
-def _slab(x: Array, g: Geometry, block: _Block, spread: Triple) -> Array:
-    """Return the input that a block of outputs reads, zeros where it lies in the padding.
-
-    `spread` puts zeros between the input's elements, so that element i stands at i * spread: what a strided
-    convolution's gradient needs.
-    """
-    start, size, inside = [], [], []
-    for axis, outputs in enumerate(block.outputs):
-        first = block.start[axis] * g.stride[axis] - g.padding[axis]
-        extent = (outputs - 1) * g.stride[axis] + g.dilation[axis] * (g.window[axis] - 1) + 1
-        lowest = max(0, -(-first // spread[axis]))
-        highest = min(x.shape[1 + axis], -(-(first + extent) // spread[axis]))
-        start.append(first)
-        size.append(extent)
-        inside.append((lowest, max(lowest, highest)))
-    source = x[(block.images, *(slice(low, high) for low, high in inside))]
-    if spread == (1, 1, 1) and source.shape[1:4] == tuple(size):
+def _slab(x: Array, block: _Block) -> Array:
+    """Return the input that a block of outputs reads, zeros where it lies in the padding."""
+    source = x[block.source]
+    if block.inside is None:
         return source
-    slab = _scratch.get("slab", (source.shape[0], *size, x.shape[4]), x.dtype)
+    slab = _scratch.get("slab", (*block.slab, x.shape[4]), x.dtype)
     slab.fill(0)
-    where = (
-        slice(low * s - first, (high - 1) * s - first + 1, s) if high > low else slice(0, 0)
-        for (low, high), s, first in zip(inside, spread, start, strict=True)
-    )
-    slab[(slice(None), *where)] = source
+    slab[block.inside] = source
     return slab
 
 
-def _columns(slab: Array, outputs: Sequence[int], g: Geometry, channels: slice) -> Array:
+def _columns(slab: Array, pixels: tuple[int, ...], g: Geometry, channels: slice) -> Array:
     """Return the windows of a slab as a (outputs, taps * channels) matrix, a copy unless the window is one pixel."""
     if g.taps == 1 and g.stride == (1, 1, 1) and slab.flags.c_contiguous:
         return slab.reshape(-1, slab.shape[-1])[:, channels]
     slab = slab[..., channels]
-    n, per_axis, per_channel = slab.strides[0], slab.strides[1:4], slab.strides[4]
-    pixels = (slab.shape[0], *outputs)
-    pixel_strides = (n, *(step * s for step, s in zip(per_axis, g.stride, strict=True)))
-    taps = (*g.window, slab.shape[4])
-    tap_strides = (*(step * d for step, d in zip(per_axis, g.dilation, strict=True)), per_channel)
+    image, *steps, value = slab.strides
+    pixel_strides = (image, *map(operator.mul, steps, g.stride))
+    taps, tap_strides = (*g.window, slab.shape[4]), (*map(operator.mul, steps, g.dilation), value)
     taps_first = slab.shape[4] <= _FEW_CHANNELS
     shape = taps + pixels if taps_first else pixels + taps
     strides = tap_strides + pixel_strides if taps_first else pixel_strides + tap_strides
     columns = _scratch.get("columns", shape, slab.dtype)
-    np.copyto(columns, np.lib.stride_tricks.as_strided(slab, shape, strides, writeable=False))
+    np.copyto(columns, as_strided(slab, shape, strides, writeable=False))
     if taps_first:
         return columns.reshape(math.prod(taps), -1).T
     return columns.reshape(-1, math.prod(taps))
@@ -157,18 +165,18 @@ def _convolve(
     y: Array, x: Array, kernels: Sequence[Array], bias: Array | None, g: Geometry, spread: Triple = (1, 1, 1)
 ) -> None:
     """y = columns of x @ kernels[group] + bias, block by block."""
-    blocks = _blocks(g, g.taps * g.channels // g.groups, x.itemsize)
+    blocks = _blocks(g, g.taps * g.channels // g.groups, x.itemsize, spread=spread)
     line = None if bias is None else np.tile(bias, g.out_size[2])  # NumPy adds long rows faster
 
     def work(task: int) -> None:
         block = blocks[task]
-        slab = _slab(x, g, block, spread)
+        slab = _slab(x, block)
         rows = block.rows(y)
         for group, kernel in enumerate(kernels):
-            columns = _columns(slab, block.outputs, g, _group(group, g.channels, g.groups))
+            columns = _columns(slab, block.pixels, g, _group(group, g.channels, g.groups))
             blas.single(columns, kernel, rows[:, _group(group, g.outputs, g.groups)])
         if line is not None:
-            lines = rows.reshape(-1, block.outputs[2] * g.outputs)
+            lines = rows.reshape(-1, block.pixels[3] * g.outputs)
             lines += line[: lines.shape[1]]
 
     if y.size:
@@ -210,7 +218,7 @@ def weight_gradient(gw: Array, gb: Array | None, gy: Array, x: Array, g: Geometr
     Memory: up to 16 partial gradients, as many as fit 32 MiB but at least four.
     """
     depth = g.taps * g.channels // g.groups
-    blocks = _blocks(g, depth, x.itemsize, rows=1024) if gy.size else []
+    blocks = _blocks(g, depth, x.itemsize, rows=1024) if gy.size else ()
     runs = min(len(blocks), _RUNS, max(4, _PARTIAL_BYTES // max(1, gw.nbytes)))
     partial_w = pool.allocate((runs, g.outputs, depth), gw.dtype)
     partial_b = np.zeros((runs, 1, g.outputs), gw.dtype)
@@ -219,11 +227,11 @@ def weight_gradient(gw: Array, gb: Array | None, gy: Array, x: Array, g: Geometr
         first, last = run * len(blocks) // runs, (run + 1) * len(blocks) // runs
         for number in range(first, last):
             block, total = blocks[number], partial_w[run]
-            slab = _slab(x, g, block, (1, 1, 1))
+            slab = _slab(x, block)
             rows = block.rows(gy)
             product = total if number == first else _scratch.get("product", total.shape, gw.dtype)
             for group in range(g.groups):
-                columns = _columns(slab, block.outputs, g, _group(group, g.channels, g.groups))
+                columns = _columns(slab, block.pixels, g, _group(group, g.channels, g.groups))
                 outs = _group(group, g.outputs, g.groups)
                 blas.single(rows[:, outs].T, columns, product[outs])
             if product is not total:
