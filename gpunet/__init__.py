@@ -2,8 +2,12 @@
 
 ops       functions on bare arrays, each with its gradient
 nn        layers; nn.functional, PyTorch's F
-optim, data, models, train
+optim     optimizers
+data, emulator, io, models, train, viz      loaded when first used
 """
+
+import importlib as _importlib
+from typing import Any as _Any
 
 import numpy as _np
 
@@ -54,3 +58,11 @@ __all__ = [
     "tensor",
     "uint8",
 ]
+
+_ON_DEMAND = ("data", "emulator", "io", "models", "train", "viz")
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _ON_DEMAND:
+        return _importlib.import_module(f"gpunet.{name}")
+    raise AttributeError(f"gpunet.{name} is not in gpunet; what is there is listed in gpunet.__all__")

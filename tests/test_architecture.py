@@ -91,6 +91,15 @@ def test_import_is_light():
     assert min(float(seconds) for seconds, *_ in runs) < 1.0  # 0.2 s is the aim; a loaded machine takes longer
 
 
+def test_names_that_are_missing_say_so_and_floors_load_on_demand():
+    code = "import gpunet; print(gpunet.data.MNIST.__name__, gpunet.models.MLP.__name__)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "MNIST MLP\n"
+    import gpunet
+
+    with pytest.raises(AttributeError, match=r"gpunet\.randn is not in gpunet"):
+        gpunet.randn(3)
+
+
 def test_op_files_stay_one_screen():
     assert len((PACKAGE / "ops" / "base.py").read_text().splitlines()) <= 250
     source = (PACKAGE / "ops" / "elementwise.py").read_text()

@@ -131,7 +131,8 @@ def test_the_table_is_complete(emulated):
             extras(emulated)
         kernel_table.passed(mode, {"fill", "max_pool_indices"})
     for mode in kernel_table.MODES:
-        kernel_table.expect(mode)
+        if mode != "nvrtc" or not nvrtc.unavailable():
+            kernel_table.expect(mode)
 
 
 def extras(be):
