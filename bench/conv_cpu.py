@@ -22,7 +22,7 @@ import timing
 
 from gpunet.backend import CHANNELS_LAST, blas
 from gpunet.ops import conv, conv2d, im2col
-from gpunet.ops.geometry import Geometry
+from gpunet.ops.geometry import Geometry, channels_last_memory
 
 SHAPES = {  # name: N, C, O, size, window, padding
     "N64 32->64 26x26 3x3": (64, 32, 64, 26, 3, 0),
@@ -70,9 +70,13 @@ def contestants(shape: tuple[int, ...]) -> tuple[dict[str, Callable[[], object]]
     b = rng.standard_normal(o, np.float32)
     y = conv2d(x, w, b, padding=padding, layout=CHANNELS_LAST)
     geometry = conv._geometry(x.shape, w.shape, 1, (1, 1), (padding,) * 2, (1, 1))
-    out, gx = conv._memory(y), np.empty_like(host)
-    gw, gb, gy = np.empty((o, 1, window, window, c), np.float32), np.empty(o, np.float32), conv._memory(y).copy()
-    x5, w5 = conv._memory(x), conv._memory(w)
+    out, gx = channels_last_memory(y), np.empty_like(host)
+    gw, gb, gy = (
+        np.empty((o, 1, window, window, c), np.float32),
+        np.empty(o, np.float32),
+        channels_last_memory(y).copy(),
+    )
+    x5, w5 = channels_last_memory(x), channels_last_memory(w)
     calls: dict[str, Callable[[], object]] = {
         "forward": lambda: im2col.forward(out, x5, w5, b, geometry),
         "forward floor": floor(geometry, "forward"),

@@ -10,11 +10,10 @@ from typing import Any
 from gpunet import backend
 from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array, Backend, Layout, layout_of
 from gpunet.backend.kernel_backend import KernelBackend, blocks
-from gpunet.backend.layout import memory_view
 from gpunet.errors import ShapeError
 from gpunet.ops import im2col
 from gpunet.ops.base import Op, Out, like
-from gpunet.ops.geometry import Geometry, per_axis, triple, window_struct, with_three_axes
+from gpunet.ops.geometry import Geometry, channels_last_memory, per_axis, triple, window_struct, with_three_axes
 from gpunet.ops.reduce import sum_partials, sum_to_channels
 
 __all__ = [
@@ -174,7 +173,13 @@ class Conv(Op):
     def cpu(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, *, layout: Any, **attrs: Any) -> None:
         g = _geometry(x.shape, w.shape, **attrs)
         with be.dense_output(y, CHANNELS_LAST) as out:
-            im2col.forward(_memory(out), _memory(be.dense(x, CHANNELS_LAST)), _memory(be.dense(w, CHANNELS_LAST)), b, g)
+            im2col.forward(
+                channels_last_memory(out),
+                channels_last_memory(be.dense(x, CHANNELS_LAST)),
+                channels_last_memory(be.dense(w, CHANNELS_LAST)),
+                b,
+                g,
+            )
 
     def cuda(
         self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, *, layout: Any, **attrs: Any
@@ -243,13 +248,17 @@ class Conv(Op):
         **attrs: Any,
     ) -> None:
         g = _geometry(x.shape, w.shape, **attrs)
-        gradient = _memory(be.dense(gy, CHANNELS_LAST))
+        gradient = channels_last_memory(be.dense(gy, CHANNELS_LAST))
         with be.dense_output(gx, CHANNELS_LAST) as out:
             if out is not None:
-                im2col.input_gradient(_memory(out), gradient, _memory(be.dense(w, CHANNELS_LAST)), g)
+                im2col.input_gradient(
+                    channels_last_memory(out), gradient, channels_last_memory(be.dense(w, CHANNELS_LAST)), g
+                )
         with be.dense_output(gw, CHANNELS_LAST) as out:
             if out is not None:
-                im2col.weight_gradient(_memory(out), gb, gradient, _memory(be.dense(x, CHANNELS_LAST)), g)
+                im2col.weight_gradient(
+                    channels_last_memory(out), gb, gradient, channels_last_memory(be.dense(x, CHANNELS_LAST)), g
+                )
             elif gb is not None:
                 gradient.sum(axis=(0, 1, 2, 3), out=gb)
 
@@ -344,11 +353,6 @@ def _geometry(
         padding=triple(padding, 0),
         dilation=triple(dilation, 1),
     )
-
-
-def _memory(array: Array) -> Array:
-    """View channels-last (N, C, *spatial) as C-contiguous (N, D, H, W, C)."""
-    return memory_view(with_three_axes(array), CHANNELS_LAST)
 
 
 def _inside(g: Geometry) -> tuple[slice, ...]:

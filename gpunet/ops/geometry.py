@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gpunet.backend.kernel_backend import KernelBackend
+from gpunet.backend.layout import CHANNELS_LAST, memory_view
 
-__all__ = ["Geometry", "Triple", "per_axis", "triple", "window_struct", "with_three_axes"]
+__all__ = ["Geometry", "Triple", "channels_last_memory", "per_axis", "triple", "window_struct", "with_three_axes"]
 
 Triple = tuple[int, int, int]
 
@@ -70,6 +71,11 @@ def triple(values: Sequence[int], missing: int) -> Triple:
 def with_three_axes(array: Any) -> Any:
     """View (N, C, *spatial) memory as (N, C, D, H, W), missing spatial axes of size 1 in front."""
     return array[(slice(None), slice(None), *[None] * (5 - array.ndim))]
+
+
+def channels_last_memory(array: Any) -> Any:
+    """View channels-last (N, C, *spatial) as C-contiguous (N, D, H, W, C)."""
+    return memory_view(with_three_axes(array), CHANNELS_LAST)
 
 
 @functools.lru_cache(maxsize=4096)

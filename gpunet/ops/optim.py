@@ -94,13 +94,9 @@ class SGDStep(Op):
         momentum_buffer: Array | None,
         chunks: Array,
         lr: Array,
-        *,
-        momentum: float,
-        dampening: float,
-        weight_decay: float,
-        nesterov: bool,
-        maximize: bool,
+        **settings: Any,
     ) -> None:
+        momentum, dampening, weight_decay, nesterov, maximize = settings.values()
         for start, length, fresh in be.to_numpy(chunks).tolist():
             part = slice(start, start + length)
             step = (-grad[part] if maximize else grad[part]) + weight_decay * param[part]
@@ -118,13 +114,9 @@ class SGDStep(Op):
         momentum_buffer: Array | None,
         chunks: Array,
         lr: Array,
-        *,
-        momentum: float,
-        dampening: float,
-        weight_decay: float,
-        nesterov: bool,
-        maximize: bool,
+        **settings: Any,
     ) -> None:
+        momentum, dampening, weight_decay, nesterov, maximize = settings.values()
         rows = chunks.tolist()
 
         def update(task: int) -> None:
@@ -153,15 +145,10 @@ class SGDStep(Op):
         momentum_buffer: Array | None,
         chunks: Array,
         lr: Array,
-        *,
-        momentum: float,
-        dampening: float,
-        weight_decay: float,
-        nesterov: bool,
-        maximize: bool,
+        **settings: Any,
     ) -> None:
-        settings = (momentum, dampening, weight_decay, int(nesterov), int(maximize))
-        args = (param, grad, momentum_buffer, chunks, lr, *settings, be.error_word)
+        *floats, nesterov, maximize = settings.values()
+        args = (param, grad, momentum_buffer, chunks, lr, *floats, int(nesterov), int(maximize), be.error_word)
         be.launch("optim.cu", "sgd_step", chunks.shape[0], 256, args, REAL=param.dtype)
 
 

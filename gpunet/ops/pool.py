@@ -12,10 +12,9 @@ import numpy as np
 from gpunet import backend
 from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array, Backend, Layout, blas, layout_of
 from gpunet.backend.kernel_backend import KernelBackend, blocks
-from gpunet.backend.layout import memory_view
 from gpunet.errors import ShapeError
 from gpunet.ops.base import Op, Out
-from gpunet.ops.geometry import Geometry, per_axis, triple, window_struct, with_three_axes
+from gpunet.ops.geometry import Geometry, channels_last_memory, per_axis, triple, window_struct, with_three_axes
 
 __all__ = ["max_pool1d", "max_pool2d", "max_pool3d"]
 
@@ -155,7 +154,7 @@ class MaxPool(Op):
             return
         x = be.dense(x, CHANNELS_LAST)
         with be.dense_output(y, CHANNELS_LAST) as out:
-            best, taps, pixels = _memory(out), _memory(winner), _memory(x)
+            best, taps, pixels = channels_last_memory(out), channels_last_memory(winner), channels_last_memory(x)
             blas.parallel(g.batch, lambda n: _pool_image(best[n], taps[n], pixels[n], g))
             if np.isnan(best).any():
                 self.reference(be, y, winner, x, layout=layout, **attrs)
@@ -200,12 +199,16 @@ class MaxPool(Op):
         covered = all(
             o * s == n and k == s for o, s, n, k in zip(g.out_size, g.stride, g.in_size, g.window, strict=True)
         )
-        gradient = _memory(be.dense(gy, CHANNELS_LAST))
+        gradient = channels_last_memory(be.dense(gy, CHANNELS_LAST))
         bits = np.dtype(f"i{gy.dtype.itemsize}")
         with be.dense_output(gx, CHANNELS_LAST) as out:
             if not covered:
                 out.fill(0)
-            images, taps, gradient = _memory(out).view(bits), _memory(winner), gradient.view(bits)
+            images, taps, gradient = (
+                channels_last_memory(out).view(bits),
+                channels_last_memory(winner),
+                gradient.view(bits),
+            )
 
             def scatter(n: int) -> None:
                 for number, at, _ in _taps(g):
@@ -261,11 +264,6 @@ def _pool_image(best: Array, winner: Array, pixels: Array, g: Geometry) -> None:
 
 def _winner_dtype(g: Geometry) -> np.dtype[Any]:
     return np.dtype(np.uint8 if g.taps <= 256 else np.int32)
-
-
-def _memory(array: Array) -> Array:
-    """View channels-last (N, C, *spatial) as C-contiguous (N, D, H, W, C)."""
-    return memory_view(with_three_axes(array), CHANNELS_LAST)
 
 
 def _windows_fit(g: Geometry) -> bool:

@@ -1,15 +1,19 @@
-"""Matrix products: right for any shape and operand order, with the same bits for any number of threads."""
+"""Matrix products have the same bits for any number of threads; BLAS threads are restored; errors come through."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
+import time
 
 import numpy as np
 import pytest
 
 from gpunet.backend import blas
 
-SHAPES = [(1, 1, 1), (3, 5, 7), (0, 4, 3), (64, 9216, 128), (700, 33, 129), (130, 64, 5000), (513, 257, 255)]
+openblas = pytest.mark.skipif(blas._openblas() is None, reason="NumPy does not use OpenBLAS here")
 
 
 @pytest.fixture(autouse=True)
@@ -18,70 +22,280 @@ def default_threads():
     blas.set_threads(0)
 
 
+def blas_threads():
+    return blas._openblas().get()
+
+
+SHAPES = [  # M, K, N
+    (7, 5, 3),
+    (1, 4001, 1203),
+    (1203, 4001, 1),
+    (64, 9216, 128),
+    (64, 9216, 10),
+    (251, 2051, 13),
+    (129, 785, 513),
+    (2309, 289, 65),
+    (65, 129, 4099),
+    (4100, 64, 31),
+    (5, 0, 3),
+    (0, 5, 3),
+    (700, 1, 7000),
+]
+LAYOUTS = {
+    "rows": lambda a: a,
+    "columns": lambda a: np.asfortranarray(a),
+    "slice of wider rows": lambda a: np.pad(a, ((0, 2), (3, 1)))[: a.shape[0], 3 : 3 + a.shape[1]],
+}
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("transposed", ["", "a", "b", "ab"])
-@pytest.mark.parametrize(("m", "k", "n"), SHAPES, ids=str)
-def test_products_are_right_and_have_the_same_bits_for_any_threads(m, k, n, transposed, dtype, rng):
-    a = rng.standard_normal((k, m)).astype(dtype).T if "a" in transposed else rng.standard_normal((m, k)).astype(dtype)
-    b = rng.standard_normal((n, k)).astype(dtype).T if "b" in transposed else rng.standard_normal((k, n)).astype(dtype)
-    results = []
-    for threads in (1, 2, 3):
-        blas.set_threads(threads)
-        out = np.full((m, n), np.nan, dtype)
-        blas.matmul(a, b, out)
-        results.append(out.tobytes())
-    np.testing.assert_allclose(out, np.asarray(a, np.float64) @ np.asarray(b, np.float64), atol=2e-3, rtol=1e-4)
-    assert results[0] == results[1] == results[2]
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_products_have_the_same_bits_for_any_number_of_threads(shape, dtype, rng):
+    m, k, n = shape
+    a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+    expected, bound = a.astype("f8") @ b.astype("f8"), np.abs(a).astype("f8") @ np.abs(b).astype("f8")
+    for left, right in [("rows", "rows"), ("rows", "columns"), ("columns", "rows"), ("slice of wider rows",) * 2]:
+        results = []
+        for count in (1, 2, 3):
+            blas.set_threads(count)
+            out = np.full((m, n), np.nan, dtype)
+            blas.matmul(LAYOUTS[left](a), LAYOUTS[right](b), out)
+            results.append(out)
+        assert (np.abs(results[0] - expected) <= 8 * np.finfo(dtype).eps * bound).all(), (left, right)
+        assert results[0].tobytes() == results[1].tobytes() == results[2].tobytes(), (left, right)
 
 
-def test_every_task_runs_once_and_shares_the_threads():
-    blas.set_threads(3)
-    done, names, barrier = [], set(), threading.Barrier(3, timeout=10)
+@pytest.mark.parametrize("size", [63, 700])
+def test_the_product_of_a_matrix_with_its_transpose_is_right(size, rng):
+    a = rng.standard_normal((size, 301))
+    out = np.empty((size, size))
+    blas.matmul(a, a.T, out)
+    np.testing.assert_allclose(out, np.einsum("ik,jk->ij", a, a), rtol=0, atol=1e-11)
+
+
+def test_products_go_into_a_part_of_a_larger_array(rng):
+    a, b = rng.standard_normal((2, 700, 200)), rng.standard_normal((200, 300))
+    whole = np.zeros((700, 500))
+    blas.matmul(a[1], b, whole[:, 100:400])
+    np.testing.assert_allclose(whole[:, 100:400], a[1] @ b, rtol=0, atol=1e-11)
+    assert not whole[:, :100].any() and not whole[:, 400:].any()
+
+
+@pytest.mark.parametrize("tasks", [0, 1, 2, 7, 100])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_parallel_runs_every_task_once(tasks, count):
+    blas.set_threads(count)
+    seen = []
+    blas.parallel(tasks, seen.append)
+    assert sorted(seen) == list(range(tasks))
+
+
+def test_parallel_shares_tasks_between_threads_of_which_the_caller_is_one():
+    blas.set_threads(2)
+    both = threading.Barrier(2, timeout=20)
+    names = set()
 
     def work(task):
-        if task < 3:
-            barrier.wait()  # passes only if three threads work at once
-        names.add(threading.current_thread().name)
+        names.add(threading.current_thread())
+        both.wait()
+
+    blas.parallel(2, work)
+    assert len(names) == 2 and threading.current_thread() in names
+
+
+def test_one_task_or_one_thread_stays_in_the_calling_thread():
+    for count, tasks in [(1, 5), (4, 1)]:
+        blas.set_threads(count)
+        names = set()
+        blas.parallel(tasks, lambda task, names=names: names.add(threading.current_thread()))
+        assert names == {threading.current_thread()}
+
+
+def test_a_nested_call_runs_in_the_thread_of_its_task():
+    blas.set_threads(3)
+    wrong = []
+
+    def outer(task):
+        here = threading.current_thread()
+        blas.parallel(4, lambda inner: wrong.append(inner) if threading.current_thread() is not here else None)
+
+    blas.parallel(6, outer)
+    assert not wrong
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_an_exception_comes_through_and_stops_further_tasks(count):
+    blas.set_threads(count)
+    done = []
+
+    def work(task):
+        if task == 3:
+            raise KeyError("task 3")
+        time.sleep(0.001)
         done.append(task)
 
-    blas.parallel(20, work)
-    assert sorted(done) == list(range(20)) and len(names) == 3
+    with pytest.raises(KeyError, match="task 3"):
+        blas.parallel(1000, work)
+    assert len(done) < 100
+    before = len(done)
+    time.sleep(0.01)
+    assert len(done) == before, "all threads have stopped when the exception is raised"
+    seen = []
+    blas.parallel(10, seen.append)
+    assert sorted(seen) == list(range(10))
 
 
-def test_an_exception_reaches_the_caller_and_the_threads_stay_usable():
+def test_an_exception_in_a_helper_is_raised_in_the_caller():
     blas.set_threads(2)
+    both = threading.Barrier(2, timeout=20)
+    caller = threading.current_thread()
 
     def work(task):
-        if task == 5:
-            raise KeyError("five")
+        both.wait()
+        if threading.current_thread() is not caller:
+            raise OSError("in the helper")
 
-    with pytest.raises(KeyError, match="five"):
-        blas.parallel(10, work)
-    blas.parallel(10, lambda task: None)
+    with pytest.raises(OSError, match="in the helper"):
+        blas.parallel(2, work)
 
 
-def test_nested_calls_run_inline():
+def test_callers_in_several_threads_do_not_disturb_each_other(rng):
     blas.set_threads(2)
-    inner = []
-    blas.parallel(4, lambda i: blas.parallel(3, lambda j: inner.append((i, j))))
-    assert sorted(inner) == [(i, j) for i in range(4) for j in range(3)]
+    a, b = rng.standard_normal((600, 300)), rng.standard_normal((300, 200))
+    expected = np.empty((600, 200))
+    blas.matmul(a, b, expected)
+    wrong = []
+
+    def call():
+        out = np.empty_like(expected)
+        for _ in range(20):
+            out.fill(0)
+            blas.matmul(a, b, out)
+            wrong.extend([1] * (out.tobytes() != expected.tobytes()))
+
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not wrong
 
 
-def test_blas_gets_its_threads_back_also_after_an_exception():
+def test_arrays_of_a_finished_call_are_not_kept_alive():
+    import weakref
+
+    blas.set_threads(2)
+    array = np.zeros(10)
+    gone = weakref.ref(array)
+    both = threading.Barrier(2, timeout=20)
+
+    def work(task, array=array):
+        both.wait()
+
+    blas.parallel(2, work)
+    del work, array
+    for _ in range(100):
+        if gone() is None:
+            break
+        time.sleep(0.01)
+    assert gone() is None
+
+
+@openblas
+def test_one_blas_thread_nests_and_restores_after_exceptions():
     library = blas._openblas()
-    if library is None:
-        assert blas.threads() == 1 and "not OpenBLAS" in blas.describe()["library"]
-        return
     before = library.get()
-    with pytest.raises(KeyError), blas.one_blas_thread(), blas.one_blas_thread():
-        assert library.get() == 1
-        raise KeyError
-    assert library.get() == before
-    assert blas.describe()["kernels"] == library.core
+    library.set(2)
+    try:
+        with blas.one_blas_thread():
+            assert blas_threads() == 1
+            with pytest.raises(ValueError), blas.one_blas_thread():
+                raise ValueError
+            assert blas_threads() == 1, "the inner context ends, the outer goes on"
+        assert blas_threads() == 2
+        blas.set_threads(2)
+        inside = []
+        blas.parallel(4, lambda task: inside.append(blas_threads()))
+        assert inside == [1] * 4 and blas_threads() == 2
+    finally:
+        library.set(before)
 
 
-def test_the_number_of_threads_can_be_set(monkeypatch):
-    with pytest.raises(ValueError, match="expected a number >= 0, got -1"):
+@openblas
+def test_one_blas_thread_lasts_until_the_last_of_several_threads_leaves():
+    library = blas._openblas()
+    before = library.get()
+    library.set(2)
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold():
+        with blas.one_blas_thread():
+            entered.set()
+            leave.wait(20)
+
+    holder = threading.Thread(target=hold)
+    try:
+        with blas.one_blas_thread():
+            holder.start()
+            entered.wait(20)
+        assert blas_threads() == 1
+        leave.set()
+        holder.join()
+        assert blas_threads() == 2
+    finally:
+        leave.set()
+        library.set(before)
+
+
+@openblas
+def test_describe_names_library_kernels_and_threads():
+    blas.set_threads(3)
+    facts = blas.describe()
+    assert "OpenBLAS" in facts["library"] and os.path.exists(facts["library"].rpartition("(")[2].rstrip(")"))
+    assert facts["kernels"] and facts["kernels"] != "unknown"
+    assert facts["threads"] == "3"
+
+
+def test_another_blas_is_left_alone(monkeypatch, rng):
+    monkeypatch.setattr(blas, "_openblas", lambda: None)
+    assert blas.threads() == 1
+    assert blas.describe()["kernels"] == "unknown"
+    a, out = rng.standard_normal((300, 300)), np.empty((300, 300))
+    blas.matmul(a, a, out)
+    np.testing.assert_allclose(out, np.einsum("ik,kj->ij", a, a), rtol=0, atol=1e-10)
+
+
+def test_set_threads_refuses_a_negative_number():
+    with pytest.raises(ValueError, match="set_threads: expected a number >= 0, got -1"):
         blas.set_threads(-1)
+
+
+@openblas
+def test_the_environment_sets_the_number_of_threads(monkeypatch):
     monkeypatch.setenv("GPUNET_NUM_THREADS", "5")
-    assert blas.threads() in (5, 1)
+    assert blas.threads() == 5
+    for wrong in ("0", "two", "-1"):
+        monkeypatch.setenv("GPUNET_NUM_THREADS", wrong)
+        with pytest.raises(ValueError, match=f"GPUNET_NUM_THREADS: expected a number >= 1, got '{wrong}'"):
+            blas.threads()
+    monkeypatch.delenv("GPUNET_NUM_THREADS")
+    assert blas.threads() == len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_starts_its_own_threads():
+    code = """
+import os
+from gpunet.backend import blas
+blas.set_threads(2)
+blas.parallel(8, lambda task: None)
+blas._helpers._lock.acquire()
+blas._one_thread._lock.acquire()
+child = os.fork()
+if child == 0:
+    seen = []
+    blas.parallel(8, seen.append)
+    os._exit(0 if sorted(seen) == list(range(8)) else 3)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
