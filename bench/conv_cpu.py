@@ -34,13 +34,13 @@ SHAPES = {  # name: N, C, O, size, window, padding
 
 def floor(geometry: Geometry, direction: str, dtype: Any = np.float32) -> Callable[[], None]:
     """Return the GEMMs of a direction alone: every thread multiplies block buffers filled once."""
-    g, options = geometry, {}
+    g, limits = geometry, (im2col._ROWS, im2col._LEAST_BYTES, im2col._MOST_BYTES)
+    if direction == "weight":
+        limits = im2col._ROWS_SUMMED, im2col._LEAST_BYTES_SUMMED, im2col._MOST_BYTES
     if direction == "input":
         g = replace(g, channels=g.outputs, outputs=g.channels, in_size=g.out_size, out_size=g.in_size)
-    if direction == "weight":
-        options["rows"] = 1024
     depth = g.taps * g.channels
-    blocks = im2col._blocks(g, depth, np.dtype(dtype).itemsize, **options)
+    blocks = im2col._blocks(g, depth, np.dtype(dtype).itemsize, limits)
     sizes = [math.prod(block.pixels) for block in blocks]
     rng = np.random.default_rng(0)
     columns, rows, kernel = (

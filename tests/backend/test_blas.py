@@ -112,14 +112,20 @@ def test_one_task_or_one_thread_stays_in_the_calling_thread():
 
 
 def test_a_nested_call_runs_in_the_thread_of_its_task():
-    blas.set_threads(3)
+    blas.set_threads(3)  # two run the outer tasks, so that one would be free to take inner ones
+    blas.parallel(3, lambda task: time.sleep(0.001))
     wrong = []
 
     def outer(task):
         here = threading.current_thread()
-        blas.parallel(4, lambda inner: wrong.append(inner) if threading.current_thread() is not here else None)
 
-    blas.parallel(6, outer)
+        def inner(number):
+            time.sleep(0.002)
+            wrong.extend([number] * (threading.current_thread() is not here))
+
+        blas.parallel(8, inner)
+
+    blas.parallel(2, outer)
     assert not wrong
 
 

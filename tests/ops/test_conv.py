@@ -43,15 +43,15 @@ def test_any_geometry_agrees_with_the_reference(geometry, most_bytes):
     rng = np.random.default_rng(0)
     x, w, b = (rng.integers(-4, 5, shape).astype(np.float64) for shape in (x_shape, w_shape, w_shape[:1]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(im2col, "_MOST_BYTES", most_bytes)  # small blocks: rows of one image, one image, several
-        patch.setattr(im2col, "_LEAST_BYTES", 1)
-        patch.setattr(im2col, "_ROWS", 7)
+        im2col._blocks.cache_clear()
+        patch.setattr(im2col, "_MOST_BYTES", most_bytes)  # blocks of one output, of part of an image, of images
         y = op(x, w, b, **attrs)
         gy = rng.integers(-4, 5, y.shape).astype(np.float64)
         actual = op.grad(gy, x, w, **attrs)
         patch.setattr(type(op), "cpu", None)
         patch.setattr(type(op), "grad_cpu", None)
         expected, expected_gradients = op(x, w, b, **attrs), op.grad(gy, x, w, **attrs)
+    im2col._blocks.cache_clear()
     # Integers: every sum is exact, whatever its order.
     assert np.array_equal(y, expected)
     for name, got, want in zip(op.inputs, actual, expected_gradients, strict=True):

@@ -39,13 +39,19 @@ GEOMETRIES = {
     "2-D, groups": geometry(3, 10, 4, 2, (1, 6, 7), (1, 3, 3), padding=(0, 1, 0)),
     "2-D, depthwise": geometry(2, 6, 12, 6, (1, 7, 6), (1, 3, 2), (1, 2, 1), (0, 1, 1)),
     "2-D, dilation and groups": geometry(2, 6, 9, 3, (1, 9, 11), (1, 3, 2), (1, 1, 2), (0, 2, 1), (1, 2, 3)),
+    "2-D, dilation within window rows": geometry(2, 5, 3, 1, (1, 6, 9), (1, 2, 3), (1, 1, 2), (0, 1, 2), (1, 1, 2)),
     "one pixel": geometry(3, 5, 4, 1, (1, 6, 7), (1, 1, 1)),
     "one pixel, padding": geometry(2, 5, 4, 1, (1, 6, 7), (1, 1, 1), padding=(0, 1, 2)),
     "one pixel, stride": geometry(2, 5, 4, 1, (1, 6, 7), (1, 1, 1), (1, 2, 3)),
     "one pixel, groups": geometry(2, 10, 4, 2, (1, 6, 7), (1, 1, 1)),
     "3-D": geometry(2, 5, 3, 1, (5, 4, 6), (2, 3, 2), (1, 1, 2), (1, 0, 1)),
     "3-D, everything": geometry(2, 4, 6, 2, (6, 5, 7), (2, 2, 3), (2, 1, 2), (1, 2, 1), (1, 2, 2)),
+    "3-D, dilation across whole window rows": geometry(
+        2, 5, 3, 1, (5, 7, 6), (2, 3, 2), (1, 2, 3), (1, 0, 1), (2, 3, 1)
+    ),
     "one image as large as the window": geometry(1, 5, 3, 1, (1, 3, 2), (1, 3, 2)),
+    "no channels": geometry(2, 0, 3, 1, (1, 5, 4), (1, 3, 2), padding=(0, 1, 0)),
+    "no outputs": geometry(2, 3, 0, 1, (1, 5, 4), (1, 3, 2), padding=(0, 1, 0)),
     "no images": geometry(0, 5, 3, 1, (1, 5, 5), (1, 3, 3)),
 }
 every_geometry = pytest.mark.parametrize("g", GEOMETRIES.values(), ids=GEOMETRIES)
@@ -116,28 +122,23 @@ def test_convolution_and_gradients_equal_naive_loops(g, dtype):
 def test_small_blocks_equal_naive_loops(g, most, monkeypatch):
     """The largest block decides whether images, planes, rows or single outputs are cut."""
     monkeypatch.setattr(im2col, "_MOST_BYTES", most)
-    im2col._blocks.cache_clear()
     assert_equals_naive(g, np.float64)
-    im2col._blocks.cache_clear()
 
 
 @pytest.mark.parametrize("most", [1, 700, 2500, 12_000, 1 << 20])
 @every_geometry
-def test_blocks_cover_every_output_once_in_order(g, most, monkeypatch):
-    monkeypatch.setattr(im2col, "_MOST_BYTES", most)
-    im2col._blocks.cache_clear()
+def test_blocks_cover_every_output_once_in_order(g, most):
     depth = g.taps * g.channels // g.groups
     numbers = np.arange(g.out_pixels).reshape(g.batch, *g.out_size, 1)
-    seen = [block.rows(numbers)[:, 0] for block in im2col._blocks(g, depth, 8)]
+    seen = [block.rows(numbers)[:, 0] for block in im2col._blocks(g, depth, 8, (7, 1000, most))]
     assert all(np.shares_memory(rows, numbers) for rows in seen)
     np.testing.assert_array_equal(np.concatenate([*seen, numbers[:0].ravel()]), np.arange(g.out_pixels))
     assert all(len(rows) == 1 or len(rows) * depth * 8 <= most for rows in seen)
-    im2col._blocks.cache_clear()
 
 
 def test_a_long_signal_is_cut():
     g = geometry(1, 64, 64, 1, (1, 1, 200_000), (1, 1, 9))
-    blocks = im2col._blocks(g, 576, 4)
+    blocks = im2col._blocks(g, 576, 4, (384, 1 << 18, im2col._MOST_BYTES))
     assert len(blocks) > 100
     assert max(math.prod(block.pixels) for block in blocks) * 576 * 4 <= im2col._MOST_BYTES
 
