@@ -97,7 +97,7 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "system": platform.platform(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "blas": blas.describe(),
+        "blas": {key: value for key, value in blas.describe().items() if key != "path"},
         "gpu": None,
     }
     if not backend.unavailable("cuda"):

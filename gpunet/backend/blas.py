@@ -75,7 +75,7 @@ def describe() -> dict[str, str]:
     blas = _openblas()
     if blas is None:
         return {"library": "not OpenBLAS; it runs with its own threads", "kernels": "unknown", "threads": "1"}
-    return {"library": f"{blas.config} ({blas.path})", "kernels": blas.core, "threads": str(threads())}
+    return {"library": blas.config, "path": blas.path, "kernels": blas.core, "threads": str(threads())}
 
 
 class _OneThread:

@@ -39,7 +39,7 @@ def findings() -> Iterator[tuple[str, bool, str]]:
     yield "gpunet", True, f"{gpunet.__version__} on Python {platform.python_version()}, {platform.platform()}"
     yield "numpy", True, importlib.metadata.version("numpy")
     facts = blas.describe()
-    yield "blas", True, f"{facts['library']}; kernels for {facts['kernels']}"
+    yield "blas", True, f"{facts['library'].strip()}; kernels for {facts['kernels']}; {facts.get('path', '')}"
     yield "threads", True, f"{facts['threads']} (set GPUNET_NUM_THREADS to change)"
     folder = kernels.kernel_dir()
     yield "kernels", True, f"{len(kernels.kernel_files())} files in {folder}"
