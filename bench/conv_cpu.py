@@ -3,7 +3,7 @@
 Each direction is timed beside its floor: the same block GEMMs on prefilled, reused block buffers, with the
 same threads, interleaved in the same run.
 
-    python bench/conv_cpu.py [--json bench/results/conv_cpu.json] [--rounds 40]
+    python bench/conv_cpu.py [--json bench/results/conv_cpu.json] [--rounds 120]
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _ratio(ours: timing.Result, other: timing.Result) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write a result file")
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=120)
     options = parser.parse_args()
     kept = []
     print(
