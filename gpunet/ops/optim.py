@@ -45,6 +45,7 @@ class SGDStep(Op):
 
     name, inputs = "sgd_step", ("param", "grad", "momentum_buffer", "chunks", "lr")
     optional, outputs = ("momentum_buffer",), ()
+    # Implementations unpack the settings in the order in which `bind` names them.
 
     def bind(
         self,
