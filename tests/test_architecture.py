@@ -79,16 +79,11 @@ def test_nothing_forbidden_is_used(path):
 
 def test_import_is_light():
     code = (
-        "import sys, time, numpy; start = time.perf_counter(); import gpunet; seconds = time.perf_counter() - start\n"
-        "heavy = {'cupy', 'matplotlib', 'torch', 'tqdm', 'safetensors'} & set(sys.modules)\n"
-        "print(seconds, *heavy)"
+        "import sys; import gpunet\n"
+        "print(*{'cupy', 'matplotlib', 'torch', 'tqdm', 'safetensors', 'pytest'} & set(sys.modules))"
     )
-    runs = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-        for _ in range(3)
-    ]
-    assert all(not heavy for _, *heavy in runs), runs
-    assert min(float(seconds) for seconds, *_ in runs) < 1.0  # 0.2 s is the aim; a loaded machine takes longer
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == []
 
 
 def test_names_that_are_missing_say_so_and_floors_load_on_demand():
