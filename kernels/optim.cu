@@ -8,11 +8,12 @@
 // 256th element of it. A row of `chunks` is (start, length, fresh); fresh marks momentum never written. Nothing is written once the error word is set: a step with a bad batch leaves no trace.
 extern "C" __global__ void __launch_bounds__(256) sgd_step(
     REAL* param, const REAL* grad, REAL* momentum_or_null, const long long* chunks, const REAL* lr, REAL momentum,
-    REAL dampening, REAL weight_decay, int nesterov, int maximize, const int* error) {
+    REAL dampening, REAL weight_decay, int nesterov, int maximize, long long size, const int* error) {
     if (*error) return;
     long long start = chunks[3 * blockIdx.x], length = chunks[3 * blockIdx.x + 1];
     bool fresh = chunks[3 * blockIdx.x + 2] != 0;
-    for (long long i = start + threadIdx.x; i < start + length; i += blockDim.x) {
+    long long end = min(start + length, size);  // a wrong table must not leave the buffers
+    for (long long i = max(start, 0LL) + threadIdx.x; i < end; i += blockDim.x) {
         REAL step = (maximize ? -grad[i] : grad[i]) + weight_decay * param[i];
         if (momentum_or_null) {
             REAL velocity = fresh ? step : momentum * momentum_or_null[i] + (1 - dampening) * step;

@@ -205,7 +205,7 @@ def parallel(tasks: int, work: Callable[[int], object]) -> None:
                     work(task)
             except BaseException as error:
                 errors.append(error)
-                for _ in numbers:
+                for _ in numbers:  # nobody starts another task
                     pass
             finally:
                 _state.inside = False

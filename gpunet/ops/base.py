@@ -27,7 +27,7 @@ import numpy as np
 
 from gpunet import backend
 from gpunet.backend import CONTIGUOUS, Array, Backend, Layout, layout_of
-from gpunet.errors import DeviceError, DTypeError, describe, layout_message
+from gpunet.errors import DeviceError, DTypeError, ShapeError, describe, layout_message
 
 __all__ = ["REGISTRY", "Op", "Out", "like"]
 
@@ -224,3 +224,13 @@ class Op:
                 hint=f'convert the others with .astype("{first}")',
                 **present,
             )
+
+    def require_saved(self, shape: tuple[int, ...], dtype: Any, **array: Any) -> None:
+        """Raise unless what a gradient was given (gy, or a saved value) has the shape and dtype of the forward's."""
+        ((name, given),) = array.items()
+        if given.shape != shape:
+            problem = f"{name} does not fit the forward call."
+            raise self.error(ShapeError, problem, expected=f"shape {shape}, got {given.shape}", **array)
+        if given.dtype != dtype:
+            problem = f"{name} does not fit the forward call."
+            raise self.error(DTypeError, problem, expected=f"{np.dtype(dtype)}, got {given.dtype}", **array)

@@ -193,16 +193,7 @@ class Conv(Op):
 
     def infer_grad(self, gy: Array, x: Array, w: Array, **attrs: Any) -> tuple[Out, Out, Out]:
         expected = self.infer(x, w, None, **attrs)[0]
-        self.require_floats(gy=gy, x=x, w=w)
-        if gy.shape != expected.shape:
-            raise self.error(
-                ShapeError,
-                "gy is not a gradient of this output.",
-                expected=f"shape {expected.shape}",
-                gy=gy,
-                x=x,
-                w=w,
-            )
+        self.require_saved(expected.shape, expected.dtype, gy=gy)
         return like(x), like(w), Out(w.shape[:1], w.dtype)
 
     def grad_reference(

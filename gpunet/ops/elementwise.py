@@ -63,6 +63,8 @@ class ReLU(Op):
         be.launch("elementwise.cu", "relu_forward", blocks(y.size), 256, (y, x, y.size), REAL=y.dtype)
 
     def infer_grad(self, gy: Array, y: Array) -> tuple[Out]:
+        self.require_floats(y=y)
+        self.require_saved(y.shape, y.dtype, gy=gy)
         return (like(y),)
 
     def grad_reference(self, be: Backend, gx: Array, gy: Array, y: Array) -> None:

@@ -77,9 +77,8 @@ class Linear(Op):
         _gemm(be, _rows(be, y), _rows(be, x), be.dense(w, CONTIGUOUS), bias, transpose_b=True)
 
     def infer_grad(self, gy: Array, x: Array, w: Array) -> tuple[Out, Out, Out]:
-        self.require_floats(gy=gy, x=x, w=w)
-        if gy.shape != (*x.shape[:-1], w.shape[0]):
-            raise self.error(ShapeError, "gy is not a gradient of this output.", expected="(..., O)", gy=gy, x=x, w=w)
+        expected = self.infer(x, w, None)[0]
+        self.require_saved(expected.shape, expected.dtype, gy=gy)
         return Out(x.shape, x.dtype), Out(w.shape, w.dtype), Out(w.shape[:1], w.dtype)
 
     def grad_reference(self, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array) -> None:

@@ -116,14 +116,9 @@ class CrossEntropy(Op):
             sum_to_size.cuda(be, loss, losses, size=())
 
     def infer_grad(self, gy: Array, x: Array, target: Array, log_sum_exp: Array, **attrs: Any) -> tuple[Any, Any]:
-        expected = self.infer(x, target, **attrs)[0].shape
-        if gy.shape != expected:
-            raise self.error(
-                ShapeError,
-                "gy is not a gradient of this loss.",
-                expected=f"shape {expected}, got {gy.shape}",
-                x=x,
-            )
+        loss, saved = self.infer(x, target, **attrs)
+        self.require_saved(loss.shape, loss.dtype, gy=gy)
+        self.require_saved(saved.shape, saved.dtype, log_sum_exp=log_sum_exp)
         return Out(x.shape, x.dtype), None
 
     def grad_reference(

@@ -149,7 +149,18 @@ class SGDStep(Op):
         **settings: Any,
     ) -> None:
         *floats, nesterov, maximize = settings.values()
-        args = (param, grad, momentum_buffer, chunks, lr, *floats, int(nesterov), int(maximize), be.error_word)
+        args = (
+            param,
+            grad,
+            momentum_buffer,
+            chunks,
+            lr,
+            *floats,
+            int(nesterov),
+            int(maximize),
+            param.size,
+            be.error_word,
+        )
         be.launch("optim.cu", "sgd_step", chunks.shape[0], 256, args, REAL=param.dtype)
 
 

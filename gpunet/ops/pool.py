@@ -126,9 +126,12 @@ class MaxPool(Op):
                 hint="use a smaller kernel_size",
                 x=x,
             )
-        shape = (*x.shape[:2], *g.out_size[3 - self.spatial :])
+        shape = self._out_shape(g)
         layout = layout or layout_of(x) or CONTIGUOUS
         return Out(shape, x.dtype, layout), Out(shape, _winner_dtype(g), CHANNELS_LAST)
+
+    def _out_shape(self, g: Geometry) -> tuple[int, ...]:
+        return (g.batch, g.channels, *g.out_size[3 - self.spatial :])
 
     def reference(self, be: Backend, y: Array, winner: Array, x: Array, *, layout: Any, **attrs: Any) -> None:
         g, xp = _geometry(**attrs), be.xp
@@ -170,10 +173,9 @@ class MaxPool(Op):
 
     def infer_grad(self, gy: Array, winner: Array, *, layout: Any, **attrs: Any) -> tuple[Out]:
         self.require_floats(gy=gy)
-        if gy.shape != winner.shape:
-            raise self.error(
-                ShapeError, "gy is not a gradient of this output.", expected=f"shape {winner.shape}", gy=gy
-            )
+        g = _geometry(**attrs)
+        self.require_saved(self._out_shape(g), _winner_dtype(g), winner=winner)
+        self.require_saved(winner.shape, gy.dtype, gy=gy)
         return (Out(attrs["input_size"], gy.dtype, layout or layout_of(gy) or CONTIGUOUS),)
 
     def grad_reference(self, be: Backend, gx: Array, gy: Array, winner: Array, *, layout: Any, **attrs: Any) -> None:
@@ -230,6 +232,7 @@ class MaxPool(Op):
         attrs = self.bind(None, *args, **kwargs)[1]
         layout = attrs.pop("layout") or CONTIGUOUS
         g, be = _geometry(**attrs), backend.of(winner)
+        self.require_saved(self._out_shape(g), _winner_dtype(g), winner=winner)
         indices = be.empty(winner.shape, np.int64, layout)
         if isinstance(be, KernelBackend):
             with be.dense_output(indices, CHANNELS_LAST) as out:

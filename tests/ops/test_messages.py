@@ -54,7 +54,7 @@ MISTAKES = [
     (
         lambda: ops.conv2d.grad(f32(1, 4, 5, 5), f32(1, 3, 8, 8), f32(4, 3, 3, 3)),
         ShapeError,
-        r"gy is not a gradient of this output\.(.|\n)*expected shape \(1, 4, 6, 6\)",
+        r"gy does not fit the forward call\.(.|\n)*expected shape \(1, 4, 6, 6\), got \(1, 4, 5, 5\)",
     ),
     (
         lambda: ops.conv2d.grad(f32(1, 4, 6, 6), f32(1, 3, 8, 8), f32(4, 3, 3, 3), needs=["y"]),
@@ -94,6 +94,54 @@ MISTAKES = [
 def test_a_mistake_gets_one_clear_error(call, kind, text):
     with pytest.raises(kind, match=text):
         call()
+
+
+def on(be, array):
+    return be.from_numpy(np.asarray(array))
+
+
+WRONG_GRADIENTS = [
+    (lambda be: ops.relu.grad(on(be, f32(3)), on(be, f32(5))), ShapeError, r"gy does not fit(.|\n)*\(5,\), got \(3,\)"),
+    (lambda be: ops.relu.grad(on(be, np.zeros(5)), on(be, f32(5))), DTypeError, "expected float32, got float64"),
+    (lambda be: ops.linear.grad(on(be, f32(2, 3)), on(be, f32(2, 5)), on(be, f32(4, 5))), ShapeError, r"\(2, 4\), got"),
+    (
+        lambda be: ops.max_pool2d.grad(
+            on(be, f32(1, 1, 2, 2)),
+            on(be, np.zeros((1, 1, 2, 2), np.uint8)),
+            kernel_size=2,
+            input_size=(1, 1, 8, 8),
+        ),
+        ShapeError,
+        r"winner does not fit the forward call(.|\n)*expected shape \(1, 1, 4, 4\), got \(1, 1, 2, 2\)",
+    ),
+    (
+        lambda be: ops.max_pool2d.grad(
+            on(be, f32(1, 1, 2, 2)), on(be, np.zeros((1, 1, 2, 2), np.int64)), kernel_size=2, input_size=(1, 1, 4, 4)
+        ),
+        DTypeError,
+        "expected uint8, got int64",
+    ),
+    (
+        lambda be: ops.cross_entropy.grad(
+            on(be, f32()), on(be, f32(4, 3)), on(be, np.zeros(4, np.int64)), on(be, f32(2))
+        ),
+        ShapeError,
+        r"log_sum_exp does not fit the forward call(.|\n)*expected shape \(4,\), got \(2,\)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "kind", "text"), WRONG_GRADIENTS, ids=range(len(WRONG_GRADIENTS)))
+def test_a_gradient_refuses_what_does_not_fit_its_forward_call(be, call, kind, text):
+    with pytest.raises(kind, match=text):
+        call(be)
+
+
+def test_a_chunk_beyond_the_buffers_changes_nothing_outside_them(be):
+    whole = be.from_numpy(np.ones(12, np.float32))
+    chunks = on(be, np.array([[2, 100, 0]]))
+    ops.sgd_step(whole[:8], on(be, np.ones(8, np.float32)), None, chunks, on(be, np.ones(1, np.float32)))
+    assert be.to_numpy(whole).tolist() == [1] * 2 + [0] * 6 + [1] * 4
 
 
 def test_errors_are_what_pytorch_and_numpy_users_catch():
