@@ -1,69 +1,12 @@
-"""One suite, three backends: `pytest --backend cupy` selects; GPUNET_REQUIRE turns a missing one into a failure."""
+"""What all tests share: the oracle, random numbers, and the table of kernels (backends: tests/harness/backends.py)."""
 
 from __future__ import annotations
-
-import os
 
 import numpy as np
 import pytest
 
-from gpunet import backend
-from gpunet.backend import Device
 from tests.harness import kernel_table
-
-BACKENDS = {"numpy": Device("cpu"), "emulated": Device("emulated"), "cupy": Device("cuda", 0)}
-
-
-def required() -> set[str]:
-    return {name for name in os.environ.get("GPUNET_REQUIRE", "").split(",") if name}
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--backend",
-        action="append",
-        choices=list(BACKENDS),
-        help="run the suite on this backend only; may be given several times (default: all that work here)",
-    )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    unknown = required() - set(BACKENDS) - {"torch"}
-    if unknown:
-        raise pytest.UsageError(f"GPUNET_REQUIRE names {sorted(unknown)}; known are numpy, emulated, cupy, torch")
-
-
-def selected(config: pytest.Config) -> list[str]:
-    chosen = config.getoption("--backend")
-    if chosen:
-        return list(dict.fromkeys(chosen))
-    return [name for name in BACKENDS if name != "cupy" or name in required() or not backend.unavailable("cuda")]
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "backend_name" in metafunc.fixturenames:
-        names = selected(metafunc.config)
-        only = metafunc.definition.get_closest_marker("only_backends")
-        if only:
-            names = [name for name in names if name in only.args]
-        metafunc.parametrize("backend_name", names, scope="session")
-
-
-def missing(what: str, reason: str) -> None:
-    """Fail when the environment requires what is missing, else skip with the reason."""
-    if what in required():
-        pytest.fail(f"GPUNET_REQUIRE names {what}, but: {reason}", pytrace=False)
-    pytest.skip(reason)
-
-
-@pytest.fixture
-def be(backend_name: str) -> backend.Backend:
-    """Return the backend under test."""
-    device = BACKENDS[backend_name]
-    reason = backend.unavailable(device.type)
-    if reason:
-        missing(backend_name, reason)
-    return backend.get(device)
+from tests.harness.backends import missing
 
 
 @pytest.fixture
@@ -90,11 +33,7 @@ def _fresh_seed():
     manual_seed(0)
 
 
-def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
-    for name in selected(config):
-        reason = backend.unavailable(BACKENDS[name].type)
-        if reason:
-            terminalreporter.write_line(f"the {name} backend was not tested: {reason}")
+def pytest_terminal_summary(terminalreporter) -> None:
     for line in kernel_table.lines():
         terminalreporter.write_line(line)
 

@@ -15,7 +15,7 @@ import pytest
 import gpunet
 from gpunet import data, io, models
 from gpunet.cli.main import main
-from tests.conftest import missing
+from tests.harness.backends import missing
 
 
 def gpunet_train(*arguments):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gpunet import emulator
-from tests.conftest import missing
+from tests.harness.backends import missing
 
 HERE = Path(__file__).parent
 SCHEDULES = [("forward", 0), ("reverse", 0), ("random", 1), ("random", 2), ("random", 3)]
