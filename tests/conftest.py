@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.harness import kernel_table
+from tests.harness import kernel_table, prebuild
 from tests.harness.backends import missing
 
 
@@ -23,6 +23,11 @@ def torch():
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20261124)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kernels_built_ahead(request: pytest.FixtureRequest) -> None:
+    prebuild.prebuild(prebuild.modes_of(request.session.items))
 
 
 @pytest.fixture(autouse=True)

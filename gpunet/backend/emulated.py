@@ -17,7 +17,12 @@ from gpunet.backend.base import Array
 from gpunet.backend.device import Device
 from gpunet.backend.kernel_backend import Function, KernelBackend
 
-__all__ = ["EmulatedBackend"]
+__all__ = ["EmulatedBackend", "compile_options"]
+
+
+def compile_options(defines: dict[str, str]) -> list[str]:
+    """Return what the emulator's compiler is told of a kernel file's macros; one variant, one cache entry."""
+    return [f"-D{macro}={value}" for macro, value in sorted(defines.items())]
 
 
 class EmulatedBackend(KernelBackend):
@@ -28,7 +33,6 @@ class EmulatedBackend(KernelBackend):
     device = Device("emulated")
 
     def _compile(self, source: kernels.Source, defines: dict[str, str]) -> Callable[[str], Function]:
-        options = [f"-D{macro}={value}" for macro, value in defines.items()]
         modules: dict[str, emulator.RawModule] = {}
 
         def find(name: str) -> Function:
@@ -37,7 +41,7 @@ class EmulatedBackend(KernelBackend):
             def run(grid: tuple[int, ...], block: tuple[int, ...], args: Sequence[Any], shared: int) -> None:
                 mode = emulator.settings().mode
                 if mode not in modules:
-                    modules[mode] = emulator.RawModule(code=source.text, options=options)
+                    modules[mode] = emulator.RawModule(code=source.text, options=compile_options(defines))
                 host_args = [
                     _on_host(arg, parameter.any_memory) for arg, parameter in zip(args, parameters, strict=True)
                 ]

@@ -230,12 +230,12 @@ def _exports(preprocessed: str, name: str) -> str:
     return f'\n#line 1 "exports"\nGPUNET_LIBRARY\n{tables}GpunetKernel gpunet_kernels[] = {{\n{rows}    {{}},\n}};\n'
 
 
-def library(text: str, name: str, options: Sequence[str], mode: str) -> tuple[Path, Path]:
+def library(text: str, name: str | None, options: Sequence[str], mode: str) -> tuple[Path, Path]:
     """Compile kernel text; the paths of the library and of the runtime it needs.
 
     Args:
         text: CUDA C++.
-        name: what the text is called in error messages.
+        name: what the text is called in error messages, None where it comes from no file.
         options: for g++: -D and -I.
         mode: see `Settings`.
 
@@ -244,6 +244,7 @@ def library(text: str, name: str, options: Sequence[str], mode: str) -> tuple[Pa
     """
     cache = cache_directory()
     runtime_path = runtime(mode, cache)
+    name = name or "<code>"
     text = f'#line 1 "{name}"\n{text}\n'
     # The preprocessor tells which kernels exist (macros, #if) without the noise of our header. Its output is the
     # text to compile where other files are included, so that the cache sees a change in them.

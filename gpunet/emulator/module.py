@@ -126,7 +126,7 @@ class RawModule:
             )
         if (code is None) == (path is None):
             raise KernelError(layout_message("RawModule", "expected either code or path."))
-        name = "<code>" if path is None else os.fspath(path)
+        name = None if path is None else os.fspath(path)
         self._path, runtime_path = build.library(_text(code, path), name, options, self.mode)
         self._library = ctypes.CDLL(str(self._path))  # RTLD_LOCAL: the runtimes of two modes must not mix
         runtime = ctypes.CDLL(str(runtime_path))

@@ -7,6 +7,7 @@ import pytest
 
 from gpunet import emulator
 from gpunet.backend import kernels
+from gpunet.backend.emulated import compile_options
 from gpunet.errors import KernelError
 
 TEXT = """
@@ -50,7 +51,7 @@ def test_structs_get_the_layout_that_c_gives_them():
 def test_the_compiler_sees_the_same_signatures(be, file):
     source = kernels.load(file)
     for defines in kernels.variants(file):
-        module = emulator.RawModule(code=source.text, options=[f"-D{k}={v}" for k, v in defines.items()])
+        module = emulator.RawModule(code=source.text, options=compile_options(defines))
         assert set(module.names) == set(source.kernels)
         for name, kernel in source.kernels.items():
             theirs = module.get_function(name).parameters
