@@ -13,6 +13,7 @@ import numpy as _np
 
 from gpunet import nn, ops, optim
 from gpunet.backend import Device, device
+from gpunet.backend.dtypes import bfloat16 as _bfloat16
 from gpunet.backend.random import Generator, manual_seed
 from gpunet.errors import (
     DeviceError,
@@ -27,7 +28,8 @@ from gpunet.tensor.functions import add, flatten, relu, reshape
 
 __version__ = "0.1.0"
 
-float32, float64, int64, uint8 = (_np.dtype(name) for name in ("float32", "float64", "int64", "uint8"))
+float16, float32, float64 = (_np.dtype(name) for name in ("float16", "float32", "float64"))
+int64, uint8 = _np.dtype("int64"), _np.dtype("uint8")
 
 __all__ = [
     "DTypeError",
@@ -43,6 +45,7 @@ __all__ = [
     "add",
     "device",
     "flatten",
+    "float16",
     "float32",
     "float64",
     "from_numpy",
@@ -65,4 +68,6 @@ _ON_DEMAND = ("data", "emulator", "io", "models", "train", "viz")
 def __getattr__(name: str) -> _Any:
     if name in _ON_DEMAND:
         return _importlib.import_module(f"gpunet.{name}")
+    if name == "bfloat16":  # imports ml_dtypes
+        return _bfloat16()
     raise AttributeError(f"gpunet.{name} is not in gpunet; what is there is listed in gpunet.__all__")

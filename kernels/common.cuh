@@ -4,6 +4,47 @@
 #define ALL_LANES 0xffffffffu
 #define MAX_AXES 8  // must equal MAX_AXES of gpunet/backend/kernel_backend.py
 
+// The 16-bit types are storage only: a value is read as a float, and rounded once, to nearest even, when it is
+// written. Without CUDA's headers, whose types these are not.
+struct half {
+    unsigned short bits;
+    half() = default;
+#ifdef GPUNET_EMULATOR
+    half(float x) {
+        _Float16 rounded = (_Float16)x;
+        memcpy(&bits, &rounded, sizeof bits);
+    }
+    operator float() const {
+        _Float16 value;
+        memcpy(&value, &bits, sizeof bits);
+        return value;
+    }
+#else
+    __device__ half(float x) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x)); }
+    __device__ operator float() const {
+        float x;
+        asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+        return x;
+    }
+#endif
+};
+
+// The upper half of a float. Rounding in integers, since only sm_80 and later have an instruction for it.
+struct bfloat16 {
+    unsigned short bits;
+    bfloat16() = default;
+    __device__ bfloat16(float x) {
+        unsigned word = __float_as_uint(x);
+        bits = x != x ? 0x7fc0 : (word + 0x7fff + (word >> 16 & 1)) >> 16;
+    }
+    __device__ operator float() const { return __uint_as_float((unsigned)bits << 16); }
+};
+
+// What values of type REAL are computed and summed in: float for the 16-bit types, else REAL itself.
+#ifdef REAL
+using ACC = decltype(REAL() + REAL());
+#endif
+
 // How to walk one operand: axis 0 is the slowest; strides count bytes or elements, as the kernel says.
 struct Axes {
     int count;

@@ -20,7 +20,7 @@ struct Patches {
     static constexpr bool DEPTH_FASTEST = true;
     const REAL* x;
     Side side;
-    __device__ REAL operator()(int out, int depth) const {
+    __device__ ACC operator()(int out, int depth) const {
         const Window& g = side.g;
         if (out >= pixels(g.batch, g.out_size) || depth >= side.taps * side.channels) return 0;
         Pixel in;
@@ -34,7 +34,7 @@ struct Filters {
     static constexpr bool DEPTH_FASTEST = true;
     const REAL* w;
     Side side;
-    __device__ REAL operator()(int output, int depth) const {
+    __device__ ACC operator()(int output, int depth) const {
         int size = side.taps * side.channels;
         if (output >= side.outputs || depth >= size) return 0;
         return w[(long long)(side.group * side.outputs + output) * size + depth];
@@ -46,10 +46,10 @@ extern "C" __global__ void __launch_bounds__(256) conv_forward(
     REAL* y, const REAL* x, const REAL* w, const REAL* bias_or_null, Window g) {
     Side side(g, blockIdx.z);
     int m0 = blockIdx.x * TILE, n0 = blockIdx.y * TILE, first = side.group * side.outputs;
-    REAL sum[PER_THREAD][PER_THREAD] = {};
+    ACC sum[PER_THREAD][PER_THREAD] = {};
     multiply_tile(sum, Patches{x, side}, Filters{w, side}, m0, n0, 0, side.taps * side.channels);
-    store_tile(sum, m0, n0, pixels(g.batch, g.out_size), side.outputs, [&](int pixel, int output, REAL value) {
-        REAL bias = bias_or_null ? bias_or_null[first + output] : 0;
+    store_tile(sum, m0, n0, pixels(g.batch, g.out_size), side.outputs, [&](int pixel, int output, ACC value) {
+        ACC bias = bias_or_null ? (ACC)bias_or_null[first + output] : 0;
         y[(long long)pixel * g.outputs + first + output] = value + bias;
     });
 }
@@ -59,7 +59,7 @@ struct Listeners {
     static constexpr bool DEPTH_FASTEST = true;
     const REAL* gy;
     Side side;
-    __device__ REAL operator()(int in, int depth) const {
+    __device__ ACC operator()(int in, int depth) const {
         const Window& g = side.g;
         if (in >= pixels(g.batch, g.in_size) || depth >= side.taps * side.outputs) return 0;
         Pixel out;
@@ -73,7 +73,7 @@ struct FiltersByChannel {
     static constexpr bool DEPTH_FASTEST = false;
     const REAL* w;
     Side side;
-    __device__ REAL operator()(int channel, int depth) const {
+    __device__ ACC operator()(int channel, int depth) const {
         int tap = depth / side.outputs, output = side.group * side.outputs + depth % side.outputs;
         if (channel >= side.channels || tap >= side.taps) return 0;
         return w[((long long)output * side.taps + tap) * side.channels + channel];
@@ -85,9 +85,9 @@ extern "C" __global__ void __launch_bounds__(256) conv_backward_input(
     REAL* gx, const REAL* gy, const REAL* w, Window g) {
     Side side(g, blockIdx.z);
     int m0 = blockIdx.x * TILE, n0 = blockIdx.y * TILE, first = side.group * side.channels;
-    REAL sum[PER_THREAD][PER_THREAD] = {};
+    ACC sum[PER_THREAD][PER_THREAD] = {};
     multiply_tile(sum, Listeners{gy, side}, FiltersByChannel{w, side}, m0, n0, 0, side.taps * side.outputs);
-    store_tile(sum, m0, n0, pixels(g.batch, g.in_size), side.channels, [&](int pixel, int channel, REAL value) {
+    store_tile(sum, m0, n0, pixels(g.batch, g.in_size), side.channels, [&](int pixel, int channel, ACC value) {
         gx[(long long)pixel * g.channels + first + channel] = value;
     });
 }
@@ -98,7 +98,7 @@ struct OutputGradient {
     const REAL* gy;
     Side side;
     int end;
-    __device__ REAL operator()(int output, int pixel) const {
+    __device__ ACC operator()(int output, int pixel) const {
         if (output >= side.outputs || pixel >= end) return 0;
         return gy[(long long)pixel * side.g.outputs + side.group * side.outputs + output];
     }
@@ -108,21 +108,21 @@ struct OutputGradient {
 struct PatchesByWeight {
     static constexpr bool DEPTH_FASTEST = false;
     Patches patches;
-    __device__ REAL operator()(int weight, int pixel) const { return patches(pixel, weight); }
+    __device__ ACC operator()(int weight, int pixel) const { return patches(pixel, weight); }
 };
 
 // One block makes 64 output channels x 64 weights of one group from one split of the output pixels;
 // out[split] is a whole weight gradient, and the splits are added by sum_axes in a fixed order.
 extern "C" __global__ void __launch_bounds__(256) conv_backward_weight(
-    REAL* out, const REAL* gy, const REAL* x, Window g, int per_split) {
+    ACC* out, const REAL* gy, const REAL* x, Window g, int per_split) {
     Side side(g, blockIdx.z % g.groups);
     int split = blockIdx.z / g.groups, size = side.taps * side.channels;
     int begin = split * per_split, end = min(begin + per_split, pixels(g.batch, g.out_size));
     int m0 = blockIdx.x * TILE, n0 = blockIdx.y * TILE;
-    REAL sum[PER_THREAD][PER_THREAD] = {};
+    ACC sum[PER_THREAD][PER_THREAD] = {};
     OutputGradient gradient{gy, side, end};
     multiply_tile(sum, gradient, PatchesByWeight{{x, side}}, m0, n0, begin, end);
-    store_tile(sum, m0, n0, side.outputs, size, [&](int output, int weight, REAL value) {
+    store_tile(sum, m0, n0, side.outputs, size, [&](int output, int weight, ACC value) {
         long long row = (long long)split * g.outputs + side.group * side.outputs + output;
         out[row * size + weight] = value;
     });

@@ -14,8 +14,8 @@ struct RowsOfA {
     static constexpr bool DEPTH_FASTEST = true;
     const REAL* a;
     const Gemm& g;
-    __device__ REAL operator()(int m, int k) const {
-        return m < g.M && k < g.K ? a[m * g.a_row + k * g.a_column] : 0;
+    __device__ ACC operator()(int m, int k) const {
+        return m < g.M && k < g.K ? (ACC)a[m * g.a_row + k * g.a_column] : 0;
     }
 };
 
@@ -23,8 +23,8 @@ struct ColumnsOfB {
     static constexpr bool DEPTH_FASTEST = false;
     const REAL* b;
     const Gemm& g;
-    __device__ REAL operator()(int n, int k) const {
-        return n < g.N && k < g.K ? b[k * g.b_row + n * g.b_column] : 0;
+    __device__ ACC operator()(int n, int k) const {
+        return n < g.N && k < g.K ? (ACC)b[k * g.b_row + n * g.b_column] : 0;
     }
 };
 
@@ -32,9 +32,9 @@ struct ColumnsOfB {
 extern "C" __global__ void __launch_bounds__(256) gemm(
     REAL* c, const REAL* a, const REAL* b, const REAL* bias_or_null, Gemm g) {
     int m0 = blockIdx.x * TILE, n0 = blockIdx.y * TILE;
-    REAL sum[PER_THREAD][PER_THREAD] = {};
+    ACC sum[PER_THREAD][PER_THREAD] = {};
     multiply_tile(sum, RowsOfA{a, g}, ColumnsOfB{b, g}, m0, n0, 0, g.K);
-    store_tile(sum, m0, n0, g.M, g.N, [&](int m, int n, REAL value) {
-        c[(long long)m * g.N + n] = value + (bias_or_null ? bias_or_null[n] : 0);
+    store_tile(sum, m0, n0, g.M, g.N, [&](int m, int n, ACC value) {
+        c[(long long)m * g.N + n] = value + (bias_or_null ? (ACC)bias_or_null[n] : 0);
     });
 }

@@ -1,5 +1,5 @@
 // The plain tiled matrix product that every GEMM and convolution shares: C = A * B without tensor cores.
-// It is the oracle of faster kernels, in IEEE arithmetic of type REAL.
+// It is the oracle of faster kernels, in IEEE arithmetic of type ACC.
 
 #define TILE 64        // a block of 256 threads makes a 64 x 64 tile of C
 #define DEPTH 16       // ... from slices that are 16 deep
@@ -10,7 +10,7 @@
 // An operand is a functor: operand(i, k) returns element i of slice k, or 0 outside; i is a row of A or a
 // column of B. DEPTH_FASTEST says which of the two indices is adjacent in memory, so that loads coalesce.
 template <class Operand>
-__device__ __forceinline__ void load_slice(REAL (&slice)[DEPTH][PADDED], const Operand& operand, int first, int k0) {
+__device__ __forceinline__ void load_slice(ACC (&slice)[DEPTH][PADDED], const Operand& operand, int first, int k0) {
     for (int e = threadIdx.x; e < TILE * DEPTH; e += THREADS) {
         int i = Operand::DEPTH_FASTEST ? e / DEPTH : e % TILE;
         int k = Operand::DEPTH_FASTEST ? e % DEPTH : e / TILE;
@@ -21,9 +21,9 @@ __device__ __forceinline__ void load_slice(REAL (&slice)[DEPTH][PADDED], const O
 // Accumulates the tile at (m0, n0) over k in [k_begin, k_end); operands must return 0 from k_end on.
 template <class A, class B>
 __device__ __forceinline__ void multiply_tile(
-    REAL (&sum)[PER_THREAD][PER_THREAD], const A& a, const B& b, int m0, int n0, int k_begin, int k_end) {
-    __shared__ REAL a_slice[DEPTH][PADDED];
-    __shared__ REAL b_slice[DEPTH][PADDED];
+    ACC (&sum)[PER_THREAD][PER_THREAD], const A& a, const B& b, int m0, int n0, int k_begin, int k_end) {
+    __shared__ ACC a_slice[DEPTH][PADDED];
+    __shared__ ACC b_slice[DEPTH][PADDED];
     int row = threadIdx.x / (TILE / PER_THREAD) * PER_THREAD;
     int column = threadIdx.x % (TILE / PER_THREAD) * PER_THREAD;
     for (int k0 = k_begin; k0 < k_end; k0 += DEPTH) {
@@ -44,7 +44,7 @@ __device__ __forceinline__ void multiply_tile(
 // Calls store(m, n, value) for each element of this thread's part of the tile that lies inside M x N.
 template <class Store>
 __device__ __forceinline__ void store_tile(
-    const REAL (&sum)[PER_THREAD][PER_THREAD], int m0, int n0, int M, int N, const Store& store) {
+    const ACC (&sum)[PER_THREAD][PER_THREAD], int m0, int n0, int M, int N, const Store& store) {
     int row = m0 + threadIdx.x / (TILE / PER_THREAD) * PER_THREAD;
     int column = n0 + threadIdx.x % (TILE / PER_THREAD) * PER_THREAD;
     for (int i = 0; i < PER_THREAD && row + i < M; ++i) {

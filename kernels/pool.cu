@@ -16,11 +16,11 @@ extern "C" __global__ void __launch_bounds__(256) max_pool_forward(
     if (i >= (long long)pixels(g.batch, g.out_size) * g.channels) return;
     int channel = i % g.channels;
     Pixel out = pixel_of(i / g.channels, g.out_size), in;
-    REAL best = 0;
+    ACC best = 0;
     int best_tap = -1;
     for (int tap = 0; tap < taps(g); ++tap) {
         if (!input_pixel(g, out, tap, in)) continue;
-        REAL value = x[index_of(in, g.in_size) * g.channels + channel];
+        ACC value = x[index_of(in, g.in_size) * g.channels + channel];
         if (best_tap < 0 || value > best || value != value) {
             best = value;
             best_tap = tap;
@@ -37,7 +37,7 @@ extern "C" __global__ void __launch_bounds__(256) max_pool_backward(
     if (i >= (long long)pixels(g.batch, g.in_size) * g.channels) return;
     int channel = i % g.channels;
     Pixel in = pixel_of(i / g.channels, g.in_size), out;
-    REAL sum = 0;
+    ACC sum = 0;
     for (int tap = 0; tap < taps(g); ++tap) {
         if (!output_pixel(g, in, tap, out)) continue;
         long long o = index_of(out, g.out_size) * g.channels + channel;

@@ -1,6 +1,10 @@
-// Sums over axes in a fixed order: no atomics, the same bits in every run.
+// Sums over axes in a fixed order: no atomics, the same bits in every run. Partial sums are ACC, so OUT is what is
+// written: ACC by a pass whose splits are summed later, REAL by the last one.
 #ifndef REAL
 #error "define REAL"
+#endif
+#ifndef OUT
+#error "define OUT"
 #endif
 #include "common.cuh"
 
@@ -10,11 +14,11 @@
 // A block of 32 x 8 threads makes 32 outputs; the 8 threads of a column share the summands of this block's
 // split (blockIdx.y), thread row r taking summands r, r + 8, ... out[split][output] is in memory order.
 extern "C" __global__ void __launch_bounds__(256) sum_axes(
-    REAL* out, const REAL* x, Axes kept, Axes summed, unsigned outputs, unsigned summands, unsigned per_split) {
-    __shared__ REAL partial[ROWS][COLUMNS];
+    OUT* out, const REAL* x, Axes kept, Axes summed, unsigned outputs, unsigned summands, unsigned per_split) {
+    __shared__ ACC partial[ROWS][COLUMNS];
     unsigned output = blockIdx.x * COLUMNS + threadIdx.x;
     unsigned end = min(summands, (blockIdx.y + 1) * per_split);
-    REAL sum = 0;
+    ACC sum = 0;
     if (output < outputs) {
         const REAL* first = x + offset_of(kept, output);
         for (unsigned i = blockIdx.y * per_split + threadIdx.y; i < end; i += ROWS) {

@@ -11,13 +11,14 @@ import pytest
 import gpunet
 from gpunet import backend, ops
 from gpunet.backend import layout_of
+from gpunet.backend.dtypes import accumulator
 from gpunet.backend.layout import is_dense
 from gpunet.nn import functional
-from gpunet.ops.base import FLOATS, REGISTRY
+from gpunet.ops.base import REGISTRY
 from gpunet.tensor import Tensor, apply, gradcheck
 from tests.cases import CASES
 from tests.harness import kernel_table
-from tests.harness.case import TOLERANCE, assert_close
+from tests.harness.case import FLOATS, TOLERANCE, assert_close
 from tests.harness.memory import VARIANTS
 
 WITH_GRADIENT = [case for case in CASES if case.grad_launches]
@@ -34,20 +35,22 @@ def to_device(be, inputs, change=lambda be, array: be.from_numpy(array)):
 
 
 def expected_outputs(case, inputs):
-    """Compute in float64 with the reference, on NumPy; for ops that change their inputs, those after the call."""
-    wide = {n: a.astype(np.float64) if a is not None and a.dtype in FLOATS else a for n, a in inputs.items()}
-    if not case.op.outputs:
-        copies = {n: None if a is None else np.array(a) for n, a in wide.items()}
-        case.op(*copies.values(), **case.attrs)
-        return [a for a in copies.values() if a is not None]
+    """Compute in float64 with the reference, on NumPy: outputs, extras and changed inputs by name."""
+    wide = {n: np.array(a, np.float64 if a.dtype in FLOATS else a.dtype) for n, a in inputs.items() if a is not None}
+    wide = {name: wide.get(name) for name in inputs}
     be = backend.get(gpunet.Device("cpu"))
     arrays, attrs = case.op.bind(*wide.values(), **case.attrs)
     if case.op.views:
-        return list(case.op.run(arrays, attrs))
-    specs = case.op.infer(*arrays, **attrs)
-    outs = [be.empty(spec.shape, spec.dtype, spec.layout) for spec in specs]
+        return named_results(case, case.op.run(arrays, attrs), wide)
+    outs = [be.empty(spec.shape, spec.dtype, spec.layout) for spec in case.op.infer(*arrays, **attrs)]
     case.op.reference(be, *outs, *arrays, **attrs)
-    return outs
+    return named_results(case, outs, wide)
+
+
+def named_results(case, outs, inputs):
+    """Return all that a call makes or changes, by name."""
+    changed = {name: inputs[name] for name in case.op.mutates if inputs[name] is not None}
+    return {**dict(zip((*case.op.outputs, *case.op.extras), outs, strict=True)), **changed}
 
 
 def gradients(case, be, inputs, needs, gy):
@@ -68,18 +71,14 @@ def gradients(case, be, inputs, needs, gy):
 @each_case
 def test_forward_agrees_with_the_reference(be, case, dtype, rng):
     inputs = case.inputs(rng, dtype)
-    expected, magnitude = (
-        expected_outputs(case, inputs),
-        case.magnitude(case.inputs(rng, np.float64)) if case.op.outputs else 10,
-    )
+    expected = expected_outputs(case, inputs)
+    magnitude = case.magnitude(case.inputs(rng, np.float64)) if case.op.outputs else 10
     arrays = to_device(be, inputs)
-    outs = case.op.forward(*arrays.values(), **case.attrs)
-    if not case.op.outputs:
-        outs = [a for a in arrays.values() if a is not None]
-    for name, out, want in zip((*case.op.outputs, *case.op.extras, *case.op.inputs), outs, expected, strict=False):
-        host = be.to_numpy(out)
+    outs = named_results(case, case.op.forward(*arrays.values(), **case.attrs), arrays)
+    for name, want in expected.items():
+        host = be.to_numpy(outs[name])
         if host.dtype in FLOATS:
-            assert host.dtype == dtype, name
+            assert host.dtype == (accumulator(dtype) if name in (*case.op.extras, *case.wide) else dtype), name
             assert_close(host, want, max(magnitude, 1.0), name)
         else:
             assert np.array_equal(host, want), name
@@ -94,7 +93,8 @@ def test_gradient_agrees_with_the_reference(be, case, dtype, rng):
     names = list(case.grad_launches)
     numpy_backend = backend.get(gpunet.Device("cpu"))
     wide = {n: a.astype(np.float64) if a is not None and a.dtype in FLOATS else a for n, a in inputs.items()}
-    gy = np.asarray(rng.standard_normal(case.op.forward(*wide.values(), **case.attrs)[0].shape))
+    shape = case.op.forward(*wide.values(), **case.attrs)[0].shape
+    gy = np.asarray(rng.standard_normal(shape)).astype(dtype).astype(np.float64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(case.op), "cpu", None)
         patch.setattr(type(case.op), "grad_cpu", None)
@@ -264,5 +264,7 @@ def test_functions_have_the_signature_of_their_op(name):
 
 
 def test_the_tolerance_is_as_tight_as_the_arithmetic():
-    assert TOLERANCE[np.dtype(np.float32)] < 10 * np.finfo(np.float32).eps
-    assert TOLERANCE[np.dtype(np.float64)] < 100 * np.finfo(np.float64).eps
+    assert TOLERANCE["float32"] < 10 * np.finfo(np.float32).eps
+    assert TOLERANCE["float64"] < 100 * np.finfo(np.float64).eps
+    assert TOLERANCE["float16"] < 3 * np.finfo(np.float16).eps
+    assert TOLERANCE["bfloat16"] < 3 * 2.0**-7

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.backend import dtypes
 from gpunet.errors import KernelError, layout_message
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
 _KNOWN_FILE = "common.cuh"
 
 C_TYPES = {
+    "half": np.dtype(np.float16),
     "float": np.dtype(np.float32),
     "double": np.dtype(np.float64),
     "int": np.dtype(np.int32),
@@ -51,10 +53,13 @@ def c_type(dtype: Any) -> str:
     >>> c_type(np.float32), c_type(np.int64)
     ('float', 'long long')
     """
+    wanted = np.dtype(dtype)
+    if wanted.name == "bfloat16":
+        return "bfloat16"
     try:
-        return _C_NAMES[np.dtype(dtype)]
+        return _C_NAMES[wanted]
     except KeyError:
-        raise KernelError(f"kernels have no C type for dtype {np.dtype(dtype)}") from None
+        raise KernelError(f"kernels have no C type for dtype {wanted}") from None
 
 
 def kernel_dir() -> Path:
@@ -119,8 +124,15 @@ class Source:
     macros: tuple[str, ...]  # what the host must define by -D
 
     def dtype(self, c_name: str, defines: Mapping[str, str]) -> Any:
-        """Return the NumPy dtype of a C type or struct of this file, macros resolved by `defines`."""
+        """Return the NumPy dtype of a C type or struct of this file, macros resolved by `defines`.
+
+        ACC is what REAL is computed in, as in kernels/common.cuh.
+        """
+        if c_name == "ACC" and "REAL" in defines:
+            return dtypes.accumulator(self.dtype("REAL", defines))
         name = defines.get(c_name, c_name)
+        if name == "bfloat16":
+            return dtypes.bfloat16()
         if name in C_TYPES:
             return C_TYPES[name]
         if name not in self.structs:
@@ -215,9 +227,12 @@ def scalar_bytes(kernel: Kernel, parameter: Parameter, dtype: np.dtype[Any], val
     )
 
 
+_REALS = {"float": "float", "double": "double", "half": "float", "bfloat16": "float"}  # and what they are computed in
+
 # The values each macro takes: together the variants in which a file is ever compiled.
 MACRO_VALUES = {
-    "REAL": ("float", "double"),
+    "REAL": tuple(_REALS),
+    "OUT": tuple(_REALS),
     "ELEMENT": ("unsigned char", "unsigned short", "unsigned", "unsigned long long"),
     "INDEX": ("unsigned char", "int"),
 }
@@ -228,4 +243,4 @@ def variants(file: str) -> list[dict[str, str]]:
     sets: list[dict[str, str]] = [{}]
     for macro in load(file).macros:
         sets = [{**defines, macro: value} for defines in sets for value in MACRO_VALUES[macro]]
-    return sets
+    return [defines for defines in sets if len({_REALS[v] for k, v in defines.items() if k in ("REAL", "OUT")}) <= 1]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy.typing as npt
+
 from gpunet import backend
-from gpunet.backend import CHANNELS_LAST, Device
+from gpunet.backend import CHANNELS_LAST, Device, dtypes
 from gpunet.errors import ShapeError
 from gpunet.tensor import Parameter, Tensor, no_grad
 
@@ -150,7 +152,15 @@ class Module:
         """Convert all parameters to float32. Returns the module."""
         return self._astype("float32")
 
-    def _astype(self, dtype: str) -> Module:
+    def half(self) -> Module:
+        """Convert all parameters to float16. Returns the module."""
+        return self._astype("float16")
+
+    def bfloat16(self) -> Module:
+        """Convert all parameters to bfloat16 (needs ml_dtypes). Returns the module."""
+        return self._astype(dtypes.bfloat16())
+
+    def _astype(self, dtype: npt.DTypeLike) -> Module:
         for parameter in self.parameters():
             parameter.grad = None
             be = backend.of(parameter.array)

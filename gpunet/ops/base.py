@@ -14,12 +14,15 @@ layout of each output), allocates the outputs, and hands them to one implementat
 Implementations have the signature `(be, *outputs, *inputs, **attrs)` and fill the outputs. Gradient
 implementations are named `grad_cuda`, `grad_cpu`, `grad_reference` and have the signature
 `(be, *input_gradients, gy, *saved, **attrs)`, where a gradient that is not needed is None.
+
+float16 and bfloat16 are storage: kernels read and round them, `cpu` and `reference` never see them, since they are
+called with float32 copies, and their results are rounded once.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -27,14 +30,13 @@ import numpy as np
 
 from gpunet import backend
 from gpunet.backend import CONTIGUOUS, Array, Backend, Layout, layout_of
+from gpunet.backend.dtypes import FLOAT_NAMES, is_float
 from gpunet.errors import DeviceError, DTypeError, ShapeError, describe, layout_message
+from gpunet.ops.compute import Implementation, compute
 
 __all__ = ["REGISTRY", "Op", "Out", "like"]
 
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 REGISTRY: dict[str, Op] = {}
-
-Implementation = Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Op:
         axes: axis letters of each input, for messages.
         aliases: the gradient may be a view of gy, not memory of its own.
         views: the output is a view of the input wherever that is contiguous.
+        mutates: names of inputs that a call changes in place.
     """
 
     name: ClassVar[str] = ""
@@ -76,6 +79,7 @@ class Op:
     axes: dict[str, Sequence[str]] = {}
     aliases: ClassVar[bool] = False
     views: ClassVar[bool] = False
+    mutates: ClassVar[tuple[str, ...]] = ()
 
     cpu: Implementation | None = None
     cuda: Implementation | None = None
@@ -125,7 +129,8 @@ class Op:
         be = self._backend(*arrays)
         specs = self.infer(*arrays, **attrs)
         outs = tuple([be.empty(spec.shape, spec.dtype, spec.layout) for spec in specs])
-        self._choose(be, self.cpu, self.cuda, self.reference)(be, *outs, *arrays, **attrs)
+        written = (*outs, *(array for name, array in zip(self.inputs, arrays, strict=True) if name in self.mutates))
+        compute(be, self.cpu, self.cuda, self.reference, written, (*outs, *arrays), attrs)
         return outs
 
     def grad(self, gy: Array, *saved: Array, needs: Sequence[str] | None = None, **attrs: Any) -> Any:
@@ -168,7 +173,7 @@ class Op:
             else:
                 outs.append(be.empty(spec.shape, spec.dtype, spec.layout))
         assert self.grad_reference is not None
-        self._choose(be, self.grad_cpu, self.grad_cuda, self.grad_reference)(be, *outs, gy, *saved, **attrs)
+        compute(be, self.grad_cpu, self.grad_cuda, self.grad_reference, outs, (*outs, gy, *saved), attrs)
         return tuple(outs)
 
     def _backend(self, *arrays: Any) -> Backend:
@@ -185,13 +190,6 @@ class Op:
                 **named,
             ) from None
 
-    @staticmethod
-    def _choose(
-        be: Backend, cpu: Implementation | None, cuda: Implementation | None, reference: Implementation
-    ) -> Implementation:
-        """Pick the implementation for a backend: its own if there is one, else the reference."""
-        return (cuda if be.uses_kernels else cpu) or reference
-
     # Checks that many ops share.
 
     def error(self, kind: type[Exception], problem: str, *, expected: str = "", hint: str = "", **arrays: Any) -> Any:
@@ -204,15 +202,15 @@ class Op:
         return kind(layout_message(self.__name__, problem, inputs=lines, expected=expected, hint=hint))
 
     def require_floats(self, **arrays: Any) -> None:
-        """Raise DTypeError unless all arrays share one dtype, float32 or float64."""
+        """Raise DTypeError unless all arrays share one floating-point dtype."""
         present = {name: array for name, array in arrays.items() if array is not None}
         first = next(iter(present.values())).dtype
-        if first not in FLOATS:
+        if not is_float(first):
             name = next(iter(present))
             raise self.error(
                 DTypeError,
                 f"{name} has a dtype without an implementation.",
-                expected=f"float32 or float64, got {first}",
+                expected=f"{FLOAT_NAMES}, got {first}",
                 hint=f'{name}.astype("float32")',
                 **present,
             )

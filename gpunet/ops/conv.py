@@ -9,6 +9,7 @@ from typing import Any
 
 from gpunet import backend
 from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array, Backend, Layout, layout_of
+from gpunet.backend.dtypes import accumulator
 from gpunet.backend.kernel_backend import KernelBackend, blocks
 from gpunet.errors import ShapeError
 from gpunet.ops import im2col
@@ -42,7 +43,7 @@ class Conv(Op):
     output channel o sees the input channels of its own group only.
 
     Args:
-        x: (N, C, *spatial), float32 or float64.
+        x: (N, C, *spatial), any float dtype.
         w: (O, C / groups, *window), dtype of x.
         b: (O,), or None for no bias.
         stride, padding, dilation: pixels, one int for all axes or one per axis; stride and dilation >= 1.
@@ -55,7 +56,7 @@ class Conv(Op):
     Raises:
         ShapeError: channels or groups do not fit, the window is larger than the padded input, or a stride,
             padding or dilation is out of range.
-        DTypeError: the dtypes differ or are not float32 or float64.
+        DTypeError: the dtypes differ or are not floating-point.
 
     Memory: no column buffer on the GPU; the CPU uses blocks of columns of about a megabyte per thread. The
     gradient reads x and w.
@@ -311,10 +312,12 @@ def _weight_gradient_cuda(be: KernelBackend, gw: Array, gy: Array, x: Array, g: 
     wanted = blocks(_WANTED_BLOCKS, tiles[0] * tiles[1] * g.groups)
     splits = max(1, min(wanted, blocks(g.out_pixels, _MIN_PIXELS_PER_SPLIT)))
     per_split = blocks(g.out_pixels, splits)
-    out = gw if splits == 1 else be.empty((splits, gw.size), gw.dtype)
+    sum_dtype = accumulator(gw.dtype)
+    direct = splits == 1 and gw.dtype == sum_dtype
+    out = gw if direct else be.empty((splits, gw.size), sum_dtype)
     args = (out, gy, x, window_struct(be, g), per_split)
     be.launch("conv.cu", "conv_backward_weight", (*tiles, g.groups * splits), 256, args, REAL=gy.dtype)
-    if splits > 1:
+    if not direct:
         sum_partials(be, gw, out)
 
 

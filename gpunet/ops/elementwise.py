@@ -27,13 +27,13 @@ class ReLU(Op):
     NaN passes through. The gradient is gy where y > 0, else 0; in particular it is 0 at x = 0.
 
     Args:
-        x: any shape, float32 or float64.
+        x: any shape, any float dtype.
 
     Returns:
         Shape, dtype and layout of x.
 
     Raises:
-        DTypeError: x is not float32 or float64.
+        DTypeError: x is not floating-point.
 
     Memory: the gradient reads y, not x.
     Source: Nair and Hinton 2010.
@@ -85,7 +85,7 @@ class Add(Op):
         z = x + y
 
     Args:
-        x: any shape, float32 or float64.
+        x: any shape, any float dtype.
         y: a shape that broadcasts with that of x, dtype of x.
 
     Returns:
@@ -93,7 +93,7 @@ class Add(Op):
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: the dtypes differ or are not float32 or float64.
+        DTypeError: the dtypes differ or are not floating-point.
 
     Memory: the gradient needs neither input; it is gy itself, or its sum over broadcast axes.
 

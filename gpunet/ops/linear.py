@@ -21,7 +21,7 @@ class Linear(Op):
         y[..., o] = b[o] + sum_i x[..., i] * w[o, i]
 
     Args:
-        x: (..., in_features), float32 or float64.
+        x: (..., in_features), any float dtype.
         w: (out_features, in_features), dtype of x.
         b: (out_features,), or None for no bias.
 
@@ -30,7 +30,7 @@ class Linear(Op):
 
     Raises:
         ShapeError: the features do not match.
-        DTypeError: the dtypes differ or are not float32 or float64.
+        DTypeError: the dtypes differ or are not floating-point.
 
     Memory: the gradient reads x and w.
 

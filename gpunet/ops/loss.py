@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gpunet.backend import CONTIGUOUS, Array, Backend, of
+from gpunet.backend.dtypes import accumulator
 from gpunet.backend.kernel_backend import KernelBackend, blocks
 from gpunet.errors import DTypeError, ShapeError
 from gpunet.ops.base import Op, Out
@@ -27,7 +28,7 @@ class CrossEntropy(Op):
     where "mean" averages over n (scale 1/N), "sum" adds up and "none" keeps one loss per row (scale 1).
 
     Args:
-        x: (N, C) logits, float32 or float64.
+        x: (N, C) logits, any float dtype.
         target: (N,) int64, class indices in [0, C).
         reduction: "mean", "sum" or "none".
 
@@ -36,7 +37,7 @@ class CrossEntropy(Op):
 
     Raises:
         ShapeError: x is not (N, C) or target is not (N,).
-        DTypeError: x is not float32 or float64, or target is not int64.
+        DTypeError: x is not floating-point, or target is not int64.
         IndexError: a class index is out of range. On a GPU it is raised by the next read from the device, and
             optimizers leave the weights as they were.
 
@@ -79,7 +80,7 @@ class CrossEntropy(Op):
             )
         if not of(x).uses_kernels and target.size and not 0 <= target.min() <= target.max() < x.shape[1]:
             raise self.out_of_range(x.shape[1], f", got {target.min()} to {target.max()}")
-        return Out(() if reduction != "none" else target.shape, x.dtype), Out(target.shape, x.dtype)
+        return Out(() if reduction != "none" else target.shape, x.dtype), Out(target.shape, accumulator(x.dtype))
 
     def out_of_range(self, classes: int, found: str = "") -> Any:
         """Return the error of a class index outside [0, classes)."""
@@ -105,11 +106,13 @@ class CrossEntropy(Op):
         reduction: Reduction,
     ) -> None:
         rows, classes = x.shape
-        losses = loss if reduction == "none" else be.empty((rows,), x.dtype)
+        losses = loss if reduction == "none" else be.empty((rows,), accumulator(x.dtype))
         inputs = be.dense(x, CONTIGUOUS), be.dense(target, CONTIGUOUS)
         code = be.error_code(self.out_of_range(classes))
         args = (losses, log_sum_exp, *inputs, _scale(x, reduction), rows, classes, be.error_word, code)
-        be.launch("loss.cu", "cross_entropy_forward", blocks(rows, _ROWS_PER_BLOCK), 128, args, REAL=x.dtype)
+        be.launch(
+            "loss.cu", "cross_entropy_forward", blocks(rows, _ROWS_PER_BLOCK), 128, args, REAL=x.dtype, OUT=losses.dtype
+        )
         if reduction == "mean" and not rows:
             be.fill(loss, float("nan"))
         elif reduction != "none":
@@ -154,7 +157,9 @@ class CrossEntropy(Op):
         rows, classes = x.shape
         arrays = [be.dense(a, CONTIGUOUS) for a in (gy, x, target, log_sum_exp)]
         args = (gx, *arrays, _scale(x, reduction), rows, classes, int(reduction == "none"))
-        be.launch("loss.cu", "cross_entropy_backward", blocks(rows, _ROWS_PER_BLOCK), 128, args, REAL=x.dtype)
+        be.launch(
+            "loss.cu", "cross_entropy_backward", blocks(rows, _ROWS_PER_BLOCK), 128, args, REAL=x.dtype, OUT=x.dtype
+        )
 
 
 def _scale(x: Array, reduction: Reduction) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import Array, Backend, blas
+from gpunet.backend.dtypes import accumulator
 from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.errors import ShapeError
 from gpunet.ops.base import Op
@@ -22,17 +23,17 @@ class SGDStep(Op):
         param -= lr * (g + momentum * m if nesterov else m)
 
     Args:
-        param: (size,) float32 or float64, changed in place.
+        param: (size,) of any float dtype, changed in place.
         grad: (size,), dtype of param.
         momentum_buffer: (size,), dtype of param, changed in place; None for momentum 0.
         chunks: (n, 3) int64, rows (start, length, fresh): the runs of elements to change, without overlap;
             fresh is 1 where momentum_buffer was never written.
-        lr: (1,), dtype of param: on the device, so that a captured step can change it.
+        lr: (1,), float64 for a float64 param, else float32: on the device, so that a captured step can change it.
         momentum, dampening, weight_decay, nesterov, maximize: as in torch.optim.SGD.
 
     Raises:
         ShapeError: the buffers differ in size.
-        DTypeError: the dtypes differ or are not float32 or float64.
+        DTypeError: the dtypes differ or are not floating-point.
 
     Source: Polyak 1964; Nesterov 1983; Sutskever et al. 2013.
 
@@ -44,7 +45,7 @@ class SGDStep(Op):
     """
 
     name, inputs = "sgd_step", ("param", "grad", "momentum_buffer", "chunks", "lr")
-    optional, outputs = ("momentum_buffer",), ()
+    optional, outputs, mutates = ("momentum_buffer",), (), ("param", "momentum_buffer")
     # Implementations unpack the settings in the order in which `bind` names them.
 
     def bind(
@@ -72,9 +73,10 @@ class SGDStep(Op):
     def infer(
         self, param: Array, grad: Array, momentum_buffer: Array | None, chunks: Array, lr: Array, **attrs: Any
     ) -> tuple[()]:
-        self.require_floats(param=param, grad=grad, momentum_buffer=momentum_buffer, lr=lr)
+        self.require_floats(param=param, grad=grad, momentum_buffer=momentum_buffer)
+        self.require_saved((1,), accumulator(param.dtype), lr=lr)
         buffers = [a for a in (param, grad, momentum_buffer) if a is not None]
-        if any(a.shape != (param.size,) for a in buffers) or lr.shape != (1,) or chunks.shape[1:] != (3,):
+        if any(a.shape != (param.size,) for a in buffers) or chunks.shape[1:] != (3,):
             raise self.error(
                 ShapeError,
                 "the buffers do not match.",

@@ -28,7 +28,7 @@ class MaxPool(Op):
     maxima wins; NaN wins over everything. The gradient goes to the winner.
 
     Args:
-        x: (N, C, *spatial), float32 or float64.
+        x: (N, C, *spatial), any float dtype.
         kernel_size, stride, padding, dilation: pixels, one int for all axes or one per axis. stride is
             kernel_size by default; padding is at most half of kernel_size.
         ceil_mode: round output sizes up, so that border elements are not left out.
@@ -42,7 +42,7 @@ class MaxPool(Op):
 
     Raises:
         ShapeError: the window is larger than the padded input, or a size is out of range.
-        DTypeError: x is not float32 or float64.
+        DTypeError: x is not floating-point.
 
     Memory: the gradient reads the winners only, one byte per output for windows of up to 256 elements.
     Source: Ranzato et al. 2007.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet.backend import CONTIGUOUS, Array, Backend, layout_of
+from gpunet.backend.dtypes import accumulator
 from gpunet.backend.kernel_backend import KernelBackend, blocks
 from gpunet.backend.layout import coalesce
 from gpunet.errors import ShapeError
@@ -21,7 +22,7 @@ class SumToSize(Op):
         y[j] = sum of x[i] over all i that broadcasting maps to j
 
     Args:
-        x: any shape, float32 or float64.
+        x: any shape, any float dtype.
         size: a shape that broadcasts to that of x.
 
     Returns:
@@ -29,7 +30,7 @@ class SumToSize(Op):
 
     Raises:
         ShapeError: `size` does not broadcast to the shape of x.
-        DTypeError: x is not float32 or float64.
+        DTypeError: x is not floating-point.
 
     Example:
         >>> sum_to_size(np.ones((2, 3)), (3,))
@@ -79,9 +80,9 @@ def _sum_axes(
     for n in summed_axes[0]:
         summands *= n
     splits = max(1, blocks(summands, _SUMMANDS_PER_SPLIT))
-    out = y if splits == 1 else be.empty((splits, y.size), y.dtype)
+    out = y if splits == 1 else be.empty((splits, y.size), accumulator(y.dtype))
     args = (out, x, be.axes(*kept_axes), be.axes(*summed_axes), y.size, summands, _SUMMANDS_PER_SPLIT)
-    be.launch("reduce.cu", "sum_axes", (blocks(y.size, 32), splits), (32, 8), args, REAL=y.dtype)
+    be.launch("reduce.cu", "sum_axes", (blocks(y.size, 32), splits), (32, 8), args, REAL=x.dtype, OUT=out.dtype)
     if splits > 1:
         sum_partials(be, y, out)
 

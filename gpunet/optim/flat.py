@@ -14,6 +14,7 @@ import numpy as np
 
 from gpunet import backend
 from gpunet.backend import CONTIGUOUS, Array, layout_of
+from gpunet.backend.dtypes import accumulator
 from gpunet.backend.layout import Layout, from_memory_view, memory_order
 from gpunet.tensor import Parameter
 
@@ -91,7 +92,7 @@ class FlatBuffers:
         """Return a (1,) array on the device that holds a setting; it is written only when the value changes."""
         known = self._scalars.get(name)
         if known is None or known[0] != value:
-            array = self.backend.empty((1,), self.values.dtype) if known is None else known[1]
+            array = self.backend.empty((1,), accumulator(self.values.dtype)) if known is None else known[1]
             self.backend.fill(array, value)
             self._scalars[name] = known = value, array
         return known[1]

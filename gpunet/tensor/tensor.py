@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from gpunet import backend, ops
 from gpunet.backend import CONTIGUOUS, Array, Device, layout_of
+from gpunet.backend.dtypes import is_float
 from gpunet.backend.layout import is_dense
 from gpunet.errors import DTypeError, ShapeError, layout_message
-from gpunet.ops.base import FLOATS, Op
+from gpunet.ops.base import Op
 from gpunet.ops.shape import flat_shape
 from gpunet.tensor.tape import Node, Storage, backward, grad_enabled
 
@@ -107,7 +108,7 @@ class Tensor:
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Start (or stop) asking for a gradient; only of floating-point leaves. Returns the tensor."""
-        if requires_grad and self.dtype not in FLOATS:
+        if requires_grad and not is_float(self.dtype):
             raise DTypeError(f"requires_grad_: only floating-point tensors have gradients, this one is {self.dtype}")
         if self._node is not None:
             raise RuntimeError("requires_grad_: only leaf tensors can be changed\n  hint: tensor.detach()")

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.ops.base import FLOATS, Op
+from gpunet.backend.dtypes import accumulator, floats
+from gpunet.ops.base import Op
 
-# Largest error allowed, relative to the largest sum of absolute products.
-TOLERANCE = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-14}
+FLOATS = floats()
+
+# Largest error allowed, relative to the largest sum of absolute products. For 16-bit storage: four roundings.
+TOLERANCE = {"float16": 2e-3, "bfloat16": 1.6e-2, "float32": 1e-6, "float64": 1e-14}
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Case:
         integers: makes the integer inputs by name.
         launches: kernels that the forward call launches, with counts.
         grad_launches: for each input with a gradient, the kernels that this gradient alone launches.
+        wide: names of float inputs whose dtype is what the others are computed in.
         torch: the same call in PyTorch: (torch, inputs by name, attrs) -> output.
     """
 
@@ -34,6 +38,7 @@ class Case:
     grad_launches: dict[str, dict[str, int]] = field(default_factory=dict)
     attrs: dict[str, Any] = field(default_factory=dict)
     integers: dict[str, Callable[[np.random.Generator], Any]] = field(default_factory=dict)
+    wide: tuple[str, ...] = ()
     torch: Callable[..., Any] | None = None
     id: str = ""
 
@@ -49,7 +54,8 @@ class Case:
                 made[name] = self.integers[name](rng)
             else:
                 shape = self.shapes.get(name)
-                made[name] = None if shape is None else np.round(rng.standard_normal(shape), 1).astype(dtype)
+                kind = accumulator(np.dtype(dtype)) if name in self.wide else dtype
+                made[name] = None if shape is None else np.round(rng.standard_normal(shape), 1).astype(kind)
         return made
 
     def magnitude(self, inputs: dict[str, Any]) -> float:
@@ -62,6 +68,7 @@ class Case:
 def assert_close(actual: Any, expected: Any, magnitude: float, what: str = "") -> None:
     """Compare with the tolerance of the dtype, relative to `magnitude`; shapes and NaNs must agree."""
     assert actual.shape == expected.shape, f"{what}: shape {actual.shape}, expected {expected.shape}"
+    tolerance, actual = TOLERANCE[actual.dtype.name], actual.astype(np.float64)
     assert not np.isnan(actual).any(), f"{what}: NaN at {np.argwhere(np.isnan(actual))[:3].tolist()}"
-    error = float(np.max(np.abs(actual.astype(np.float64) - expected), initial=0)) / magnitude
-    assert error <= TOLERANCE[actual.dtype], f"{what}: error {error:.2e} of the magnitude"
+    error = float(np.max(np.abs(actual - expected), initial=0)) / magnitude
+    assert error <= tolerance, f"{what}: error {error:.2e} of the magnitude"

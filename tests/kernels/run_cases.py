@@ -11,8 +11,8 @@ from pathlib import Path
 
 from gpunet import backend
 from gpunet.backend import Device
-from gpunet.ops.base import FLOATS
 from tests.cases import CASES
+from tests.harness.case import FLOATS
 from tests.kernels.test_modes import extras, run
 
 

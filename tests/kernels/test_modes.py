@@ -14,10 +14,10 @@ import pytest
 
 from gpunet import backend, emulator
 from gpunet.backend import Device, kernels, nvrtc
-from gpunet.ops.base import FLOATS
 from tests.cases import CASES
 from tests.harness import kernel_table
 from tests.harness.backends import missing
+from tests.harness.case import FLOATS
 from tests.test_every_op import gradients, to_device
 
 ARCHS = (75, 80, 86, 89, 90, 100, 120)

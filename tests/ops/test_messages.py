@@ -29,9 +29,9 @@ MISTAKES = [
     (
         lambda: ops.relu(np.arange(3)),
         DTypeError,
-        r"relu: x has a dtype without(.|\n)*expected float32 or float64, got int64",
+        r"relu: x has a dtype without(.|\n)*expected float16, bfloat16, float32 or float64, got int64",
     ),
-    (lambda: ops.relu(np.zeros(3, np.float16)), DTypeError, "expected float32 or float64, got float16"),
+    (lambda: ops.relu(np.zeros(3, bool)), DTypeError, "expected float16, bfloat16, float32 or float64, got bool"),
     (lambda: ops.add(f32(2, 3), f32(4)), ShapeError, r"add: the shapes do not broadcast\.\n  x  \(2, 3\)"),
     (lambda: ops.add(f32(2), np.zeros(2)), DTypeError, "add: the inputs have different dtypes"),
     (lambda: ops.sum_to_size(f32(2, 3), (2,)), ShapeError, r"expected a size that broadcasts to \(2, 3\), got \(2,\)"),

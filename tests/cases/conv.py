@@ -1,0 +1,49 @@
+"""Cases of convolution."""
+
+from __future__ import annotations
+
+from gpunet import ops
+from tests.harness.case import Case
+
+
+def _conv(torch, x, w, b, **attrs):
+    return getattr(torch.nn.functional, f"conv{x.ndim - 2}d")(x, w, b, **attrs)
+
+
+def conv_case(op, x, w, b=True, dense=(), bias_passes=1, splits=1, id="", **attrs):
+    """Return a convolution's case. Arrays named in `dense` (of x, w, y) lie channels-last without a copy."""
+    copies = {"copy_strided": 3 - len(dense)}
+    sums = {"sum_axes": 1} if splits > 1 else {}
+    return Case(
+        op,
+        {"x": x, "w": w, "b": w[:1] if b else None},
+        {"conv_forward": 1, **copies},
+        {
+            "x": {"conv_backward_input": 1, **copies},
+            "w": {"conv_backward_weight": 1, **copies, **sums},
+            **({"b": {"sum_axes": bias_passes, "copy_strided": 1}} if b else {}),
+        },
+        attrs,
+        torch=_conv,
+        id=id,
+    )
+
+
+CASES = [
+    conv_case(ops.conv2d, (2, 3, 7, 6), (5, 3, 3, 2)),
+    conv_case(
+        ops.conv2d,
+        (2, 4, 7, 8),
+        (6, 2, 3, 2),
+        id="all",
+        stride=(2, 1),
+        padding=(1, 2),
+        dilation=(1, 2),
+        groups=2,
+    ),
+    conv_case(ops.conv2d, (1, 3, 5, 5), (3, 1, 3, 3), b=False, dense="w", id="depthwise", padding=1, groups=3),
+    conv_case(ops.conv2d, (2, 5, 4, 6), (7, 5, 1, 1), dense="w", id="1x1"),
+    conv_case(ops.conv2d, (2, 3, 24, 24), (70, 3, 2, 2), id="ragged-tiles", splits=3, bias_passes=2),
+    conv_case(ops.conv1d, (3, 4, 11), (6, 2, 3), stride=2, padding=1, groups=2),
+    conv_case(ops.conv3d, (2, 2, 4, 5, 6), (3, 2, 2, 3, 2), stride=(1, 2, 1), padding=(1, 0, 1), dilation=(1, 1, 2)),
+]
