@@ -27,7 +27,8 @@ examples:
   gpunet train --model mypackage.nets:Net --lr 0.01   your own Module, built without arguments
   gpunet train --device emulated --model tiny --limit 256   our CUDA kernels, on the CPU
 
-The run folder holds config.json, metrics.jsonl, model.safetensors and, with matplotlib, curves.png.
+The run folder holds config.json, metrics.jsonl, model.safetensors and, with matplotlib, curves.png,
+confusion.png (of the test images) and filters.png (of the first convolution).
 """
 
 

@@ -12,7 +12,7 @@ from gpunet import ops
 from gpunet.backend import Array
 from gpunet.ops.base import Op
 
-__all__ = ["Leaf", "Node", "Storage", "backward", "grad_enabled", "no_grad"]
+__all__ = ["Leaf", "Node", "Storage", "backward", "grad_enabled", "no_grad", "topological"]
 
 
 class Storage:
@@ -35,13 +35,13 @@ class Leaf(Protocol):
 
 
 class Node:
-    """One call on the tape: the op, what its gradient reads, and where gradients go.
+    """One call on the tape: the op, the shape of its output, what its gradient reads, and where gradients go.
 
     Edges lead to the Node or Leaf of each input, or are None. Saved arrays come with the storage and version
     that they had; memory that was written since is an error, not a wrong gradient.
     """
 
-    __slots__ = ("attrs", "edges", "op", "saved")
+    __slots__ = ("attrs", "edges", "op", "saved", "shape")
 
     def __init__(
         self,
@@ -49,9 +49,11 @@ class Node:
         attrs: dict[str, Any],
         edges: Sequence[Node | Leaf | None],
         saved: Sequence[tuple[Array, Storage | None]],
+        shape: tuple[int, ...],
     ) -> None:
         self.op = op
         self.attrs = attrs
+        self.shape = shape
         self.edges = edges
         self.saved: list[tuple[Array, Storage | None, int]] | None = [
             (array, storage, storage.version if storage else 0) for array, storage in saved
@@ -81,7 +83,7 @@ class Node:
 def backward(root: Node, gradient: Array, retain_graph: bool) -> None:
     """Push `gradient` from a node to every leaf that it depends on."""
     gradients: dict[Node, Array] = {root: gradient}
-    for node in _topological(root):
+    for node in topological(root):
         gy, saved = gradients.pop(node), node.read_saved()
         needs = [edge is not None for edge in node.edges]
         into: list[Array | None] = []
@@ -102,7 +104,7 @@ def backward(root: Node, gradient: Array, retain_graph: bool) -> None:
                 gradients[edge] = result
 
 
-def _topological(root: Node) -> list[Node]:
+def topological(root: Node) -> list[Node]:
     """Return every node that the root depends on, each after all that depend on it."""
     order: list[Node] = []
     visited: set[Node] = set()

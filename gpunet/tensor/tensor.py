@@ -380,7 +380,7 @@ def apply(op: Op, *args: Any, **kwargs: Any) -> Tensor:
         named = dict(zip(op.inputs, zip(arrays, storages, strict=True), strict=True))
         named.update({op.outputs[0]: (outs[0], result._storage)})
         named.update({name: (array, None) for name, array in zip(op.extras, outs[1:], strict=True)})
-        result._node = Node(op, attrs, edges, [named[name] for name in op.saves])
+        result._node = Node(op, attrs, edges, [named[name] for name in op.saves], result.shape)
         result._requires_grad = True
     return result
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gpunet import backend
 from gpunet.data import DataLoader
@@ -17,6 +18,7 @@ from gpunet.nn import functional as F
 from gpunet.optim import Optimizer
 from gpunet.tensor import no_grad
 from gpunet.train.run_folder import RunFolder
+from gpunet.viz import confusion_matrix
 
 __all__ = ["evaluate", "fit"]
 
@@ -42,7 +44,7 @@ def fit(
         optimizer: of the model's parameters.
         epochs: how many times to go through the training data.
         schedule: maps the share of the steps that are done, in [0, 1), to a factor of the learning rate.
-        run: where to save weights and metrics after every epoch.
+        run: where to save weights, metrics and plots after every epoch.
         progress: show a progress bar on stderr.
 
     Returns:
@@ -83,17 +85,17 @@ def fit(
                     bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
                 bar.update()
         seconds = time.perf_counter() - started
-        test_loss, accuracy = evaluate(model, test_loader)
+        test_loss, confusion = _evaluate(model, test_loader)
         row = {
             "epoch": epoch,
             "train_loss": total.item() / len(train_loader) if total is not None else math.nan,
             "test_loss": test_loss,
-            "test_accuracy": accuracy,
+            "test_accuracy": _accuracy(confusion),
             "seconds": round(seconds, 3),
         }
         history.append(row)
         if run is not None:
-            run.finish_epoch(model, row)
+            run.finish_epoch(model, row, confusion)
     return history
 
 
@@ -106,18 +108,27 @@ def _check_finite(loss: float, epoch: int, step: int) -> None:
 
 def evaluate(model: Module, loader: DataLoader) -> tuple[float, float]:
     """Return mean cross entropy in nats and accuracy in [0, 1] over a loader, in evaluation mode."""
+    loss, confusion = _evaluate(model, loader)
+    return loss, _accuracy(confusion)
+
+
+def _evaluate(model: Module, loader: DataLoader) -> tuple[float, npt.NDArray[np.int64]]:
+    """Return mean cross entropy and the confusion matrix, (C, C) as in `viz.confusion_matrix`."""
     was_training = model.training
     model.eval()
-    loss, correct, count = 0.0, 0, 0
+    loss, confusion = 0.0, np.zeros((0, 0), np.int64)
     try:
         with no_grad():
             for inputs, targets in loader:
                 logits = model(inputs)
                 loss += F.cross_entropy(logits, targets, reduction="sum").item()
-                be = backend.of(logits.array)
-                predicted = np.argmax(be.to_numpy(logits.array), axis=1)
-                correct += int((predicted == be.to_numpy(targets.array)).sum())
-                count += len(predicted)
+                predictions = np.argmax(backend.of(logits.array).to_numpy(logits.array), axis=1)
+                counts = confusion_matrix(targets, predictions, logits.size(1))
+                confusion = counts + (confusion if confusion.size else 0)
     finally:
         model.train(was_training)
-    return loss / max(count, 1), correct / max(count, 1)
+    return loss / max(int(confusion.sum()), 1), confusion
+
+
+def _accuracy(confusion: npt.NDArray[np.int64]) -> float:
+    return int(np.trace(confusion)) / max(int(confusion.sum()), 1)

@@ -1,4 +1,4 @@
-"""A run folder: the settings, the metrics, the weights and a plot of one training run."""
+"""A run folder: the settings, the metrics, the weights and the plots of one training run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gpunet import backend, io
-from gpunet.nn import Module
-from gpunet.viz import curves
+import numpy as np
+import numpy.typing as npt
+
+from gpunet import backend, io, viz
+from gpunet.nn import Conv2d, Module
 
 __all__ = ["RunFolder"]
 
@@ -20,7 +22,12 @@ class RunFolder:
         config.json          the settings
         metrics.jsonl        one JSON object per finished epoch
         model.safetensors    the weights after the last finished epoch
-        curves.png           loss and accuracy, where matplotlib is installed
+
+    and, where matplotlib is installed:
+
+        curves.png           loss and accuracy over the epochs
+        confusion.png        the test set: which class was taken for which
+        filters.png          the filters of the first convolution, if there is one
 
     Args:
         path: the folder; it is made, and must not hold a run already.
@@ -45,13 +52,27 @@ class RunFolder:
         """The file with the weights."""
         return self.path / "model.safetensors"
 
-    def finish_epoch(self, model: Module, row: Mapping[str, Any]) -> None:
-        """Save the weights and the metrics of a finished epoch."""
+    def finish_epoch(self, model: Module, row: Mapping[str, Any], confusion: npt.NDArray[np.int64]) -> None:
+        """Save the weights, the metrics and the plots of a finished epoch.
+
+        Args:
+            model: whose weights are saved.
+            row: the metrics, as `viz.save_curves` takes them.
+            confusion: (C, C) of the test set, from `viz.confusion_matrix`.
+        """
         self.metrics.append(dict(row))
         tensors = {}
         for name, tensor in model.state_dict().items():
             tensors[name] = backend.of(tensor.array).to_numpy(tensor.array)
         io.save_file(tensors, self.checkpoint, {"epoch": str(row["epoch"]), "model": str(self.config.get("model", ""))})
         io.write_text_atomic(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in self.metrics))
-        if curves.available():
-            curves.save_curves(self.metrics, self.path / "curves.png")
+        if viz.available():
+            self._save_plots(model, confusion)
+
+    def _save_plots(self, model: Module, confusion: npt.NDArray[np.int64]) -> None:
+        viz.save_curves(self.metrics, self.path / "curves.png")
+        if confusion.size:
+            viz.save_confusion(confusion, self.path / "confusion.png")
+        first = next((module for module in model.modules() if isinstance(module, Conv2d)), None)
+        if first is not None:
+            viz.save_filters(first.weight, self.path / "filters.png")

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-__all__ = ["available", "save_curves"]
+from gpunet.viz.figure import new_figure, save_figure
 
-
-def available() -> bool:
-    """Say whether matplotlib is installed: pip install matplotlib."""
-    import importlib.util
-
-    return importlib.util.find_spec("matplotlib") is not None
+__all__ = ["save_curves"]
 
 
 def save_curves(metrics: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
@@ -26,21 +20,18 @@ def save_curves(metrics: Sequence[Mapping[str, Any]], path: str | os.PathLike[st
 
     Raises:
         ImportError: matplotlib is missing.
+        OSError: the file cannot be written; an old one is intact.
 
     Example:
-        >>> import tempfile
+        >>> import pathlib, tempfile
         >>> row = {"epoch": 1, "train_loss": 0.3, "test_loss": 0.2, "test_accuracy": 0.97}
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save_curves([row], Path(folder) / "curves.png")
-        ...     (Path(folder) / "curves.png").stat().st_size > 1000
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "curves.png"
+        >>> save_curves([row], path)
+        >>> path.stat().st_size > 1000
         True
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("save_curves: plots need matplotlib\n  hint: pip install matplotlib") from None
+    figure = new_figure("save_curves", 8, 3.2)
     epochs = [row["epoch"] for row in metrics]
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
     loss.plot(epochs, [row["train_loss"] for row in metrics], "o-", label="training")
     loss.plot(epochs, [row["test_loss"] for row in metrics], "o-", label="test")
@@ -51,7 +42,4 @@ def save_curves(metrics: Sequence[Mapping[str, Any]], path: str | os.PathLike[st
     for axes in (loss, accuracy):
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.tmp")
-    figure.savefig(temporary, format="png", dpi=120)
-    os.replace(temporary, target)
+    save_figure(figure, path)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import gpunet
-from gpunet import data, io, models
+from gpunet import data, io, models, viz
 from gpunet.cli.main import main
 from tests.harness.backends import missing
 
@@ -28,7 +28,9 @@ def test_a_run_leaves_its_folder_and_ends_with_the_accuracy(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-1].startswith("test accuracy ")
     assert sorted(path.name for path in out.iterdir()) == [
         "config.json",
+        "confusion.png",
         "curves.png",
+        "filters.png",
         "metrics.jsonl",
         "model.safetensors",
     ]
@@ -41,7 +43,34 @@ def test_a_run_leaves_its_folder_and_ends_with_the_accuracy(tmp_path, capsys):
     model = models.TinyCNN()
     model.load_state_dict(tensors)
     assert metadata["epoch"] == "2"
-    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in out.glob("*.png"))
+
+
+def test_the_plots_show_the_test_set_and_the_first_convolution(tmp_path, monkeypatch):
+    seen = {}
+    for name in ("save_confusion", "save_filters"):
+        monkeypatch.setattr(viz, name, lambda value, path, name=name: seen.update({name: value}))
+    assert gpunet_train("--epochs", 1, "--out", tmp_path / "cnn") == 0
+    metrics = json.loads((tmp_path / "cnn" / "metrics.jsonl").read_text())
+    counts, weight = seen["save_confusion"], seen["save_filters"]
+    assert counts.shape == (10, 10) and counts.sum() == 128
+    targets = np.bincount(data.MNIST(train=False)[:128][1], minlength=10)
+    assert np.array_equal(counts.sum(axis=1), targets)
+    assert np.trace(counts) / 128 == metrics["test_accuracy"]
+    assert weight.shape == (4, 1, 3, 3)
+    saved = io.load_file(tmp_path / "cnn" / "model.safetensors")[0]["conv1.weight"]
+    assert np.array_equal(weight.detach().numpy(), saved)
+
+
+def test_a_network_without_convolution_has_no_filters(tmp_path):
+    assert gpunet_train("--epochs", 1, "--model", "mlp", "--out", tmp_path / "run") == 0
+    assert (tmp_path / "run" / "confusion.png").exists() and not (tmp_path / "run" / "filters.png").exists()
+
+
+def test_without_matplotlib_a_run_has_no_plots(tmp_path, monkeypatch):
+    monkeypatch.setattr(viz, "available", lambda: False)
+    assert gpunet_train("--epochs", 1, "--out", tmp_path / "run") == 0
+    assert sorted(path.suffix for path in (tmp_path / "run").iterdir()) == [".json", ".jsonl", ".safetensors"]
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path):

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gpunet import nn, optim
+from gpunet.data import DataLoader, TensorDataset
+from gpunet.train import evaluate, fit
+
+
+@pytest.fixture
+def images(rng):
+    return TensorDataset(rng.standard_normal((7, 4)).astype(np.float32), rng.integers(0, 3, 7))
+
+
+class Run:
+    """Stands in for a run folder."""
+
+    def finish_epoch(self, model, row, confusion):
+        self.row, self.confusion = row, confusion
+
+
+def test_evaluation_adds_up_all_batches(images, be):
+    model = nn.Linear(4, 3)
+    logits = images.tensors[0] @ model.weight.detach().numpy().T + model.bias.detach().numpy()
+    model.to(be.device)
+    targets = images.tensors[1]
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    loss, accuracy = evaluate(model, DataLoader(images, 3, device=be.device))
+    assert loss == pytest.approx(-np.log(shares[np.arange(7), targets]).mean(), rel=1e-5)
+    assert accuracy == (logits.argmax(axis=1) == targets).mean()
+
+
+def test_the_run_gets_the_confusion_matrix_of_the_whole_test_set(images):
+    model, run = nn.Linear(4, 3), Run()
+    loader = DataLoader(images, 3)
+    history = fit(model, loader, loader, optim.SGD(model.parameters(), 0.1), epochs=1, run=run, progress=False)
+    logits = images.tensors[0] @ model.weight.detach().numpy().T + model.bias.detach().numpy()
+    expected = np.zeros((3, 3), int)
+    np.add.at(expected, (images.tensors[1], logits.argmax(axis=1)), 1)
+    assert np.array_equal(run.confusion, expected)
+    assert history == [run.row] and run.row["test_accuracy"] == np.trace(expected) / 7
+
+
+def test_an_empty_test_set_has_accuracy_0(images):
+    empty = TensorDataset(*(array[:0] for array in images.tensors))
+    assert evaluate(nn.Linear(4, 3), DataLoader(empty, 3)) == (0, 0)
+
+
+def test_evaluation_leaves_the_mode_as_it_was(images):
+    model = nn.Linear(4, 3)
+    for training in (True, False):
+        model.train(training)
+        evaluate(model, DataLoader(images, 3))
+        assert model.training == training
