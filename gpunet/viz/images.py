@@ -158,7 +158,7 @@ def save_images(
 
 def _filter_tiles(weight: Any) -> npt.NDArray[Any]:
     """Return (O, KH, KW, 3) for three input channels, else (O*C, KH, KW)."""
-    array = host(weight)
+    array = host(weight).astype(np.float32, copy=False)
     if array.ndim != 4 or not array.size:
         expected = f"(O, C, KH, KW) with at least one element, got {array.shape}"
         raise ShapeError(layout_message("draw_filters", "this is no weight of a 2-D convolution.", expected=expected))
@@ -167,7 +167,7 @@ def _filter_tiles(weight: Any) -> npt.NDArray[Any]:
 
 def _image_tiles(images: Any) -> npt.NDArray[Any]:
     """Return (N, H, W, 3) for three channels, else (N, H, W)."""
-    array = host(images)
+    array = host(images).astype(np.float32, copy=False)
     if not array.size or not (array.ndim == 3 or (array.ndim == 4 and array.shape[1] in (1, 3))):
         expected = f"(N, H, W), (N, 1, H, W) or (N, 3, H, W) with N >= 1, got {array.shape}"
         raise ShapeError(layout_message("draw_images", "these are no images.", expected=expected))

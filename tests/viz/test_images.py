@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import gpunet
 from gpunet import nn
 from gpunet.errors import ShapeError
 from gpunet.viz import draw_filters, draw_images
@@ -27,7 +28,7 @@ def test_filters_are_drawn_in_order_on_one_scale(axes, rng):
 
 
 def test_filters_of_many_channels_have_a_tile_per_pair(axes, rng):
-    weight = rng.standard_normal((3, 2, 3, 3))
+    weight = rng.standard_normal((3, 2, 3, 3)).astype(np.float32)
     draw_filters(axes, weight)
     assert np.array_equal(np.array(drawn(axes)[0]), weight.reshape(6, 3, 3))
 
@@ -48,6 +49,15 @@ def test_filters_of_a_layer_on_any_device(axes, be):
     assert np.array_equal(np.array(drawn(axes)[0]), be.to_numpy(layer.weight.array)[:, 0])
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float64", "uint8", "bfloat16"])
+def test_pictures_may_have_any_dtype(axes, dtype):
+    values = np.arange(12).reshape(1, 1, 3, 4).astype(np.dtype(dtype) if dtype != "bfloat16" else gpunet.bfloat16)
+    draw_filters(axes, values)
+    draw_images(axes, values)
+    axes.figure.canvas.draw()
+    assert all(array.tolist() == values[0, 0].tolist() for array in drawn(axes)[0])
+
+
 def test_filters_that_are_all_zero_are_drawn(axes):
     draw_filters(axes, np.zeros((1, 1, 3, 3)))
     assert axes.get_images()[0].get_clim() == (-1, 1)
@@ -61,7 +71,7 @@ def test_what_is_no_filter_is_refused(axes, shape):
 
 @pytest.mark.parametrize("shape", [(5, 4, 3), (5, 1, 4, 3)])
 def test_grey_images_share_one_scale(axes, rng, shape):
-    images = rng.uniform(-2, 3, shape)
+    images = rng.uniform(-2, 3, shape).astype(np.float32)
     draw_images(axes, images)
     arrays, _ = drawn(axes)
     assert np.array_equal(np.array(arrays), images.reshape(5, 4, 3)) and not axes.texts
@@ -69,7 +79,7 @@ def test_grey_images_share_one_scale(axes, rng, shape):
 
 
 def test_colour_images_are_scaled_to_the_unit_interval(axes, rng):
-    images = rng.uniform(-2, 3, (2, 3, 4, 5))
+    images = rng.uniform(-2, 3, (2, 3, 4, 5)).astype(np.float32)
     draw_images(axes, images)
     expected = (images - images.min()) / (images.max() - images.min())
     assert np.array_equal(np.array(drawn(axes)[0]), expected.transpose(0, 2, 3, 1))
