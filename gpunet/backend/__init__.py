@@ -87,7 +87,7 @@ def _device_of(array: Any) -> Device:
     if isinstance(array, np.ndarray):
         return _CPU
     module = type(array).__module__
-    if module == "gpunet.backend.emulated_xp":
+    if module == "gpunet.backend.emulated_array":
         return _EMULATED
     if module.partition(".")[0] == "cupy" and hasattr(array, "device"):
         return Device("cuda", array.device.id)

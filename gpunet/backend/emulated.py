@@ -15,6 +15,7 @@ from gpunet import emulator
 from gpunet.backend import emulated_xp, kernels
 from gpunet.backend.base import Array
 from gpunet.backend.device import Device
+from gpunet.backend.emulated_array import check_guards, host_view, ndarray
 from gpunet.backend.kernel_backend import Function, KernelBackend
 
 __all__ = ["EmulatedBackend", "compile_options"]
@@ -46,20 +47,20 @@ class EmulatedBackend(KernelBackend):
                     _on_host(arg, parameter.any_memory) for arg, parameter in zip(args, parameters, strict=True)
                 ]
                 modules[mode].get_function(name)(grid, block, host_args, shared_mem=shared)
-                emulated_xp.check_guards(name, [arg for arg in args if isinstance(arg, emulated_xp.ndarray)])
+                check_guards(name, [arg for arg in args if isinstance(arg, ndarray)])
 
             return run
 
         return find
 
     def _allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        return emulated_xp.ndarray(shape, dtype)
+        return ndarray(shape, dtype)
 
     def _owns(self, array: object) -> bool:
-        return isinstance(array, emulated_xp.ndarray)
+        return isinstance(array, ndarray)
 
     def _is_aligned(self, array: Array) -> bool:
-        return bool(array.flags.aligned)
+        return bool(host_view(array).flags.aligned)
 
     def _download(self, array: Array) -> npt.NDArray[Any]:
         host: npt.NDArray[Any] = array.get()
@@ -83,7 +84,7 @@ class _FirstByte:
 
 def _on_host(arg: Any, any_memory: bool) -> Any:
     """Return what the emulator takes in place of a device argument."""
-    if not isinstance(arg, emulated_xp.ndarray):
+    if not isinstance(arg, ndarray):
         return arg
-    host = emulated_xp.host_view(arg)
+    host = host_view(arg)
     return np.asarray(_FirstByte(host)) if any_memory else host

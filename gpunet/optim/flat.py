@@ -74,11 +74,13 @@ class FlatBuffers:
                     self.backend.copy(parameter._slot, parameter._grad)
                 active.append((i, i in self._fresh))
         self._fresh.difference_update(i for i, _ in active)
-        key = tuple(active)
-        if active and key not in self._chunks:
-            rows = np.array(list(self._rows(active)), np.int64)
-            self._chunks[key] = self.backend.from_numpy(rows)
-        return self._chunks[key] if active else None
+        if not active:
+            return None
+        settled = [(i, False) for i, _ in active]  # the table of the steps to come, so that they upload nothing
+        for table in (active, settled):
+            if tuple(table) not in self._chunks:
+                self._chunks[tuple(table)] = self.backend.from_numpy(np.array(list(self._rows(table)), np.int64))
+        return self._chunks[tuple(active)]
 
     def _rows(self, active: Sequence[tuple[int, bool]]) -> Iterator[tuple[int, int, bool]]:
         """Cut the active parameters into chunks."""
