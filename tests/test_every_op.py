@@ -8,18 +8,17 @@ from collections import Counter
 import numpy as np
 import pytest
 
-import gpunet
-from gpunet import backend, ops
+from gpunet import ops
 from gpunet.backend import layout_of
-from gpunet.backend.dtypes import accumulator
 from gpunet.backend.layout import is_dense
 from gpunet.nn import functional
 from gpunet.ops.base import REGISTRY
 from gpunet.tensor import Tensor, apply, gradcheck
 from tests.cases import CASES
 from tests.harness import kernel_table
-from tests.harness.case import FLOATS, TOLERANCE, assert_close
+from tests.harness.case import FLOATS, TOLERANCE
 from tests.harness.memory import VARIANTS
+from tests.harness.oracle import Oracle, gradients, to_device
 
 WITH_GRADIENT = [case for case in CASES if case.grad_launches]
 WITH_OUTPUT = [case for case in CASES if case.op.outputs]
@@ -29,59 +28,10 @@ each_gradient = pytest.mark.parametrize("case", WITH_GRADIENT, ids=str)
 each_dtype = pytest.mark.parametrize("dtype", FLOATS, ids=str)
 
 
-def to_device(be, inputs, change=lambda be, array: be.from_numpy(array)):
-    """Move a Case's inputs to a backend, each in its own memory."""
-    return {name: None if a is None else change(be, np.array(a)) for name, a in inputs.items()}
-
-
-def expected_outputs(case, inputs):
-    """Compute in float64 with the reference, on NumPy: outputs, extras and changed inputs by name."""
-    wide = {n: np.array(a, np.float64 if a.dtype in FLOATS else a.dtype) for n, a in inputs.items() if a is not None}
-    wide = {name: wide.get(name) for name in inputs}
-    be = backend.get(gpunet.Device("cpu"))
-    arrays, attrs = case.op.bind(*wide.values(), **case.attrs)
-    if case.op.views:
-        return named_results(case, case.op.run(arrays, attrs), wide)
-    outs = [be.empty(spec.shape, spec.dtype, spec.layout) for spec in case.op.infer(*arrays, **attrs)]
-    case.op.reference(be, *outs, *arrays, **attrs)
-    return named_results(case, outs, wide)
-
-
-def named_results(case, outs, inputs):
-    """Return all that a call makes or changes, by name."""
-    changed = {name: inputs[name] for name in case.op.mutates if inputs[name] is not None}
-    return {**dict(zip((*case.op.outputs, *case.op.extras), outs, strict=True)), **changed}
-
-
-def gradients(case, be, inputs, needs, gy):
-    """Return the gradients that a backend computes, on the host."""
-    named = dict(zip((*case.op.outputs, *case.op.extras), case.op.forward(*inputs.values(), **case.attrs), strict=True))
-    saved = [{**inputs, **named}[name] for name in case.op.saves]
-    extra = {}
-    if "input_size" in inspect.signature(case.op.bind).parameters:
-        extra["input_size"] = inputs["x"].shape
-    if "sizes" in inspect.signature(case.op.bind).parameters:
-        extra["sizes"] = (inputs["x"].shape, inputs["y"].shape)
-    result = case.op.grad(be.from_numpy(gy), *saved, needs=needs, **case.attrs, **extra)
-    results = result if len(needs) > 1 else (result,)
-    return [be.to_numpy(array) for array in results]
-
-
 @each_dtype
 @each_case
 def test_forward_agrees_with_the_reference(be, case, dtype, rng):
-    inputs = case.inputs(rng, dtype)
-    expected = expected_outputs(case, inputs)
-    magnitude = case.magnitude(case.inputs(rng, np.float64)) if case.op.outputs else 10
-    arrays = to_device(be, inputs)
-    outs = named_results(case, case.op.forward(*arrays.values(), **case.attrs), arrays)
-    for name, want in expected.items():
-        host = be.to_numpy(outs[name])
-        if host.dtype in FLOATS:
-            assert host.dtype == (accumulator(dtype) if name in (*case.op.extras, *case.wide) else dtype), name
-            assert_close(host, want, max(magnitude, 1.0), name)
-        else:
-            assert np.array_equal(host, want), name
+    Oracle(case, dtype, rng).check_forward(be)
     if be.name == "emulated":
         kernel_table.passed("fast", case.launches)
 
@@ -89,27 +39,7 @@ def test_forward_agrees_with_the_reference(be, case, dtype, rng):
 @each_dtype
 @each_gradient
 def test_gradient_agrees_with_the_reference(be, case, dtype, rng):
-    inputs = case.inputs(rng, dtype)
-    names = list(case.grad_launches)
-    numpy_backend = backend.get(gpunet.Device("cpu"))
-    wide = {n: a.astype(np.float64) if a is not None and a.dtype in FLOATS else a for n, a in inputs.items()}
-    shape = case.op.forward(*wide.values(), **case.attrs)[0].shape
-    gy = np.asarray(rng.standard_normal(shape)).astype(dtype).astype(np.float64)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(case.op), "cpu", None)
-        patch.setattr(type(case.op), "grad_cpu", None)
-        expected = gradients(case, numpy_backend, wide, names, gy)
-        magnitude = gradients(
-            case,
-            numpy_backend,
-            {n: abs(a) if a is not None and a.dtype in FLOATS else a for n, a in wide.items()},
-            names,
-            np.asarray(abs(gy)),
-        )
-    actual = gradients(case, be, to_device(be, inputs), names, gy.astype(dtype))
-    for name, got, want, scale in zip(names, actual, expected, magnitude, strict=True):
-        assert got.dtype == dtype
-        assert_close(got, want, max(1.0, float(np.max(np.abs(scale), initial=0))), f"gradient of {name}")
+    Oracle(case, dtype, rng).check_gradient(be)
     if be.name == "emulated":
         kernel_table.passed("fast", (kernel for launches in case.grad_launches.values() for kernel in launches))
 
@@ -245,7 +175,7 @@ def test_values_and_gradients_agree_with_pytorch(be, torch, case, rng):
 
 @pytest.mark.parametrize("op", REGISTRY.values(), ids=lambda op: op.__name__)
 def test_every_op_has_a_case_a_docstring_and_a_public_name(op):
-    assert any(case.op is op for case in CASES), "write a Case in tests/cases.py"
+    assert any(case.op is op for case in CASES), "write a Case in tests/cases"
     assert "Example:" in (op.__doc__ or "") and "Args:" in op.__doc__
     assert getattr(ops, op.__name__) is op and op.__name__ in ops.__all__
 

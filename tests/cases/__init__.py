@@ -1,8 +1,9 @@
 """Every op's Cases, by family: small odd shapes, so that swapped axes show.
 
-`launches` fixes what a GPU would be asked to do.
+`launches` fixes what a GPU would be asked to do. SPECIALS prove of kernels what a Case cannot say.
 """
 
-from tests.cases import conv, elementwise, linear, loss, optim, pool, reduce, shape
+from tests.cases import conv, copy, elementwise, linear, loss, optim, pool, reduce, shape
 
 CASES = [case for family in (elementwise, reduce, shape, linear, conv, pool, loss, optim) for case in family.CASES]
+SPECIALS = [special for family in (copy, pool) for special in family.SPECIALS]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from gpunet import ops
-from tests.harness.case import Case
+from tests.harness.case import Case, Special
 
 
 def _pool(torch, x, **attrs):
@@ -24,3 +26,13 @@ CASES = [
     pool_case(ops.max_pool1d, (2, 3, 9), kernel_size=3, stride=2, padding=1),
     pool_case(ops.max_pool3d, (2, 2, 4, 5, 6), kernel_size=(2, 2, 3)),
 ]
+
+
+def indices_are_positions_in_the_input(be):
+    x = np.random.default_rng(0).standard_normal((2, 3, 5, 6)).astype(np.float32)
+    _, indices = ops.max_pool2d(be.from_numpy(x), 2, padding=1, return_indices=True)
+    _, expected = ops.max_pool2d(x, 2, padding=1, return_indices=True)
+    assert np.array_equal(be.to_numpy(indices), expected)
+
+
+SPECIALS = [Special(("max_pool_indices",), indices_are_positions_in_the_input)]

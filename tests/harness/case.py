@@ -46,6 +46,11 @@ class Case:
         shape = "x".join(map(str, next(iter(self.shapes.values())) or ()))
         return "-".join(filter(None, (self.op.__name__, self.id or shape)))
 
+    @property
+    def kernels(self) -> set[str]:
+        """Names of all kernels that the call and its gradients launch."""
+        return {*self.launches, *(kernel for counts in self.grad_launches.values() for kernel in counts)}
+
     def inputs(self, rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
         """Make NumPy inputs, in the op's order; values repeat, so that ties are met."""
         made: dict[str, Any] = {}
@@ -63,6 +68,22 @@ class Case:
         absolute = [abs(a) if a is not None and a.dtype in FLOATS else a for a in inputs.values()]
         outs = self.op.forward(*absolute, **self.attrs)
         return max([1e-30, *(float(np.max(np.abs(out), initial=0)) for out in outs if out.dtype in FLOATS)])
+
+
+@dataclass(frozen=True)
+class Special:
+    """What a Case cannot say of a kernel, such as what it does once the error word is set.
+
+    Attributes:
+        kernels: what it proves.
+        run: launches on a backend and asserts what comes of it; it also runs in race and asan mode.
+    """
+
+    kernels: tuple[str, ...]
+    run: Callable[[Any], None]
+
+    def __str__(self) -> str:
+        return self.run.__name__
 
 
 def assert_close(actual: Any, expected: Any, magnitude: float, what: str = "") -> None:

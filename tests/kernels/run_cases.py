@@ -11,9 +11,9 @@ from pathlib import Path
 
 from gpunet import backend
 from gpunet.backend import Device
-from tests.cases import CASES
+from tests.cases import CASES, SPECIALS
 from tests.harness.case import FLOATS
-from tests.kernels.test_modes import extras, run
+from tests.harness.oracle import result_bytes
 
 
 def main(report: str) -> None:
@@ -21,8 +21,10 @@ def main(report: str) -> None:
     for case in CASES:
         for dtype in FLOATS:
             print(case, dtype, flush=True)
-            run(be, case, dtype)
-    extras(be)
+            result_bytes(be, case, dtype)
+    for special in SPECIALS:
+        print(special, flush=True)
+        special.run(be)
     Path(report).write_text(json.dumps(sorted(be.launched)))
 
 

@@ -14,12 +14,13 @@ import pytest
 
 from gpunet import backend, emulator
 from gpunet.backend import Device, kernels, nvrtc
-from tests.cases import CASES
+from tests.cases import CASES, SPECIALS
 from tests.harness import kernel_table
 from tests.harness.backends import missing
 from tests.harness.case import FLOATS
-from tests.test_every_op import gradients, to_device
+from tests.harness.oracle import result_bytes
 
+SCHEDULES = (("reverse", 0), ("random", 1), ("random", 2))
 ARCHS = (75, 80, 86, 89, 90, 100, 120)
 
 
@@ -30,34 +31,32 @@ def emulated():
     return backend.get(Device("emulated"))
 
 
-def run(be, case, dtype):
-    """Run a case forward and back; return the bytes of all results."""
-    inputs = to_device(be, case.inputs(np.random.default_rng(3), dtype))
-    outs = case.op.forward(*inputs.values(), **case.attrs)
-    results = [be.to_numpy(a) for a in (*outs, *(a for a in inputs.values() if a is not None))]
-    if case.grad_launches:
-        results += gradients(case, be, inputs, list(case.grad_launches), np.ones(outs[0].shape, dtype))
-    return [result.tobytes() for result in results]
-
-
-def launched(case):
-    return {*case.launches, *(kernel for counts in case.grad_launches.values() for kernel in counts)}
-
-
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_no_case_has_a_race(emulated, case):
     with emulator.configure(mode="race"):
         for dtype in FLOATS:
-            run(emulated, case, dtype)
-    kernel_table.passed("race", launched(case))
+            result_bytes(emulated, case, dtype)
+    kernel_table.passed("race", case.kernels)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_schedule_gives_the_same_bits(emulated, case):
-    expected = run(emulated, case, np.float32)
-    for schedule, seed in (("reverse", 0), ("random", 1), ("random", 2)):
+    expected = result_bytes(emulated, case, np.float32)
+    for schedule, seed in SCHEDULES:
         with emulator.configure(schedule=schedule, seed=seed, workers=1 + seed):
-            assert run(emulated, case, np.float32) == expected, schedule
+            assert result_bytes(emulated, case, np.float32) == expected, schedule
+
+
+@pytest.mark.parametrize("special", SPECIALS, ids=str)
+def test_special_launches_hold_in_every_mode_and_schedule(emulated, special):
+    special.run(emulated)
+    for schedule, seed in SCHEDULES:
+        with emulator.configure(schedule=schedule, seed=seed):
+            special.run(emulated)
+    with emulator.configure(mode="race"):
+        special.run(emulated)
+    for mode in ("fast", "race"):
+        kernel_table.passed(mode, special.kernels)
 
 
 def test_no_case_leaves_its_memory(emulated, tmp_path):
@@ -120,30 +119,11 @@ def test_kernels_use_no_float_atomics_and_no_cuda_headers():
 
 
 def test_every_kernel_is_launched_by_a_case():
-    by_cases = set().union(*map(launched, CASES)) | {"fill", "max_pool_indices"}
-    assert set(kernel_table.all_kernels()) == by_cases
+    assert set(kernel_table.all_kernels()) == {name for case in (*CASES, *SPECIALS) for name in case.kernels}
 
 
 def test_the_table_is_complete(emulated):
-    """Fill and indices are launched outside ops; from here on, a kernel without a row fails the run."""
-    for mode in ("fast", "race"):
-        with emulator.configure(mode=mode):
-            extras(emulated)
-        kernel_table.passed(mode, {"fill", "max_pool_indices"})
+    """From here on, a kernel without a row fails the run."""
     for mode in kernel_table.MODES:
         if mode != "nvrtc" or not nvrtc.unavailable():
             kernel_table.expect(mode)
-
-
-def extras(be):
-    """Launch the kernels that no op's forward or gradient launches."""
-    from gpunet import ops
-
-    x = np.random.default_rng(0).standard_normal((2, 3, 5, 6)).astype(np.float32)
-    _, indices = ops.max_pool2d(be.from_numpy(x), 2, padding=1, return_indices=True)
-    _, expected = ops.max_pool2d(x, 2, padding=1, return_indices=True)
-    assert np.array_equal(be.to_numpy(indices), expected)
-    for dtype in (np.uint8, np.uint16, np.float32, np.float64):
-        array = be.empty((5, 3), dtype)
-        be.fill(array, 7)
-        assert (be.to_numpy(array) == 7).all()
