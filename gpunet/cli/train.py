@@ -13,6 +13,7 @@ from typing import Any
 import gpunet
 from gpunet import backend, data, models, optim, train
 from gpunet.nn import Module
+from gpunet.tensor import Tensor
 
 __all__ = ["add_parser"]
 
@@ -20,10 +21,15 @@ MODELS: dict[str, Callable[[], Module]] = {"cnn": models.CNN, "mlp": models.MLP,
 
 SCHEDULES: dict[str, Callable[[float], float]] = {"linear": lambda done: 1 - done, "constant": lambda done: 1.0}
 
+AUGMENTATIONS: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
+    "invert": lambda: data.RandomInvert(black=data.MNIST.black, white=data.MNIST.white)
+}
+
 _EPILOG = """\
 examples:
   gpunet train                                        the CNN on the MNIST images that come along
   gpunet train --data ~/mnist --epochs 1              the full MNIST, from its four idx files
+  gpunet train --augment invert                       digits of any colour: black on white too
   gpunet train --model mypackage.nets:Net --lr 0.01   your own Module, built without arguments
   gpunet train --device emulated --model tiny --limit 256   our CUDA kernels, on the CPU
 
@@ -51,9 +57,10 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--schedule", default="linear", choices=SCHEDULES, help="of the learning rate (default: linear, to 0)"
     )
+    parser.add_argument("--augment", choices=AUGMENTATIONS, help="invert: the colours of every other image, at random")
     parser.add_argument("--momentum", type=float, default=0.9, help="momentum of SGD (default: 0.9)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, emulated (default: auto)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and shuffling (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, shuffling and augmentation (default: 0)")
     parser.add_argument("--limit", type=_positive_int, help="use only so many images for training, and for the test")
     parser.add_argument("--out", type=Path, help="the run folder (default: runs/<time>)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -100,6 +107,7 @@ def run(options: argparse.Namespace) -> int:
             optimizer,
             epochs=options.epochs,
             schedule=schedule,
+            augment=AUGMENTATIONS[options.augment]() if options.augment else None,
             run=folder,
             progress=not options.quiet,
         )

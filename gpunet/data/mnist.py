@@ -38,6 +38,7 @@ class MNIST(Dataset[tuple[Any, Any]]):
         images: (N, 28, 28) uint8, the pixels as they are in the file.
         targets: (N,) int64, 0 to 9.
         classes: names of the ten classes.
+        black, white: the values x of the darkest and the brightest pixel.
     Raises:
         FileNotFoundError: a file is missing; the message names it and the folders where it was looked for.
         FormatError: a file is damaged, or is not MNIST.
@@ -51,6 +52,7 @@ class MNIST(Dataset[tuple[Any, Any]]):
     """
 
     classes = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+    black, white = (0 - MEAN) / STD, (1 - MEAN) / STD
 
     def __init__(self, root: str | os.PathLike[str] | None = None, train: bool = True) -> None:
         part = "train" if train else "t10k"

@@ -16,7 +16,7 @@ from gpunet.data import DataLoader
 from gpunet.nn import Module
 from gpunet.nn import functional as F
 from gpunet.optim import Optimizer
-from gpunet.tensor import no_grad
+from gpunet.tensor import Tensor, no_grad
 from gpunet.train.run_folder import RunFolder
 from gpunet.viz import confusion_matrix
 
@@ -33,6 +33,7 @@ def fit(
     *,
     epochs: int,
     schedule: Callable[[float], float] | None = None,
+    augment: Callable[[Tensor], Tensor] | None = None,
     run: RunFolder | None = None,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
@@ -44,6 +45,7 @@ def fit(
         optimizer: of the model's parameters.
         epochs: how many times to go through the training data.
         schedule: maps the share of the steps that are done, in [0, 1), to a factor of the learning rate.
+        augment: changes each batch of training inputs, such as `data.RandomInvert()`.
         run: where to save weights, metrics and plots after every epoch.
         progress: show a progress bar on stderr.
 
@@ -75,6 +77,8 @@ def fit(
                     for group, rate in zip(optimizer.param_groups, rates, strict=True):
                         group["lr"] = rate * schedule(done)
                 optimizer.zero_grad()
+                if augment is not None:
+                    inputs = augment(inputs)
                 loss = F.cross_entropy(model(inputs), targets)
                 loss.backward()
                 optimizer.step()

@@ -81,6 +81,15 @@ def test_the_same_seed_gives_the_same_weights(tmp_path):
     assert not all(np.array_equal(a[key], c[key]) for key in a)
 
 
+def test_augmentation_changes_the_run_and_is_recorded(tmp_path):
+    assert gpunet_train("--epochs", 1, "--out", tmp_path / "plain") == 0
+    assert gpunet_train("--epochs", 1, "--augment", "invert", "--out", tmp_path / "a") == 0
+    assert gpunet_train("--epochs", 1, "--augment", "invert", "--out", tmp_path / "b") == 0
+    plain, a, b = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("plain", "a", "b"))
+    assert a == b != plain
+    assert json.loads((tmp_path / "a" / "config.json").read_text())["augment"] == "invert"
+
+
 def test_the_full_data_set_is_read_from_a_folder(tmp_path, capsys):
     rng = np.random.default_rng(0)
     for part, count in (("train", 40), ("t10k", 20)):
@@ -120,7 +129,9 @@ def test_an_error_is_one_message_and_exit_code_1(tmp_path, monkeypatch, capsys, 
     assert message.startswith("gpunet: ") and text in message and "Traceback" not in message
 
 
-@pytest.mark.parametrize("arguments", [["--epochs", "0"], ["--lr", "nan"], ["--batch-size", "x"], ["--what"]], ids=str)
+@pytest.mark.parametrize(
+    "arguments", [["--epochs", "0"], ["--lr", "nan"], ["--batch-size", "x"], ["--augment", "x"], ["--what"]], ids=str
+)
 def test_wrong_usage_is_exit_code_2(capsys, arguments):
     with pytest.raises(SystemExit) as stop:
         gpunet_train(*arguments)

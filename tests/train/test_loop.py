@@ -5,6 +5,7 @@ import pytest
 
 from gpunet import nn, optim
 from gpunet.data import DataLoader, TensorDataset
+from gpunet.tensor import Tensor
 from gpunet.train import evaluate, fit
 
 
@@ -53,3 +54,18 @@ def test_evaluation_leaves_the_mode_as_it_was(images):
         model.train(training)
         evaluate(model, DataLoader(images, 3))
         assert model.training == training
+
+
+def test_training_batches_are_augmented_and_test_batches_are_not(images):
+    model, seen = nn.Linear(4, 3), []
+
+    def augment(x):
+        assert model.training
+        seen.append(x.shape[0])
+        return Tensor(np.zeros_like(x.numpy()))
+
+    weight = model.weight.detach().numpy().copy()
+    loader = DataLoader(images, 3)
+    fit(model, loader, loader, optim.SGD(model.parameters(), 0.1), epochs=2, augment=augment, progress=False)
+    assert seen == [3, 3, 1] * 2
+    assert np.array_equal(model.weight.detach().numpy(), weight), "inputs of zeros give the weight no gradient"
