@@ -16,7 +16,7 @@ extern "C" __global__ void __launch_bounds__(256) max_pool_forward(
     if (i >= (long long)pixels(g.batch, g.out_size) * g.channels) return;
     int channel = i % g.channels;
     Pixel out = pixel_of(i / g.channels, g.out_size), in;
-    ACC best = 0;
+    ACC best = __int_as_float(0xff800000);  // -infinity, also of a window that lies in the padding as a whole
     int best_tap = -1;
     for (int tap = 0; tap < taps(g); ++tap) {
         if (!input_pixel(g, out, tap, in)) continue;
@@ -27,7 +27,7 @@ extern "C" __global__ void __launch_bounds__(256) max_pool_forward(
         }
     }
     y[i] = best;
-    winner[i] = (INDEX)best_tap;
+    winner[i] = (INDEX)max(best_tap, 0);
 }
 
 // One thread makes one input's gradient: it adds the outputs whose winner it is, in tap order.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.harness import kernel_table, prebuild
+from tests.harness import kernel_table, prebuild, sweep
 from tests.harness.backends import missing
 
 
@@ -39,7 +39,7 @@ def _fresh_seed():
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    for line in kernel_table.lines():
+    for line in (*kernel_table.lines(), *sweep.coverage()):
         terminalreporter.write_line(line)
 
 

@@ -24,8 +24,9 @@ class MaxPool(Op):
 
         y[n, c, i, j] = max_{k, l} x[n, c, i*SH + k*DH - PH, j*SW + l*DW - PW]
 
-    written for two spatial axes; 1-D and 3-D likewise. Positions in the padding never win. The first of equal
-    maxima wins; NaN wins over everything. The gradient goes to the winner.
+    written for two spatial axes; 1-D and 3-D likewise. Positions in the padding never win, and a window that lies
+    there as a whole gives -infinity. The first of equal maxima wins; NaN wins over everything. The gradient goes to
+    the winner.
 
     Args:
         x: (N, C, *spatial), any float dtype.
@@ -141,7 +142,8 @@ class MaxPool(Op):
             value = _gather(be, with_three_axes(x), g, at)
             inside = be.from_numpy(valid)
             if best is None:
-                best, tap_of_best, seen = value, xp.full(value.shape, number, winner.dtype), inside
+                best, seen = xp.where(inside, value, -np.inf), inside
+                tap_of_best = xp.full(value.shape, number, winner.dtype)
                 continue
             wins = xp.logical_and(
                 inside, xp.logical_or(xp.logical_not(seen), xp.logical_or(value > best, value != value))

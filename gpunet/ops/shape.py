@@ -37,7 +37,7 @@ class Reshape(Op):
     def bind(
         self, x: Array, shape: Sequence[int], *, input_size: Sequence[int] | None = None
     ) -> tuple[tuple[Array], dict[str, Any]]:
-        return (x,), {"shape": tuple(shape), "input_size": tuple(input_size or x.shape)}
+        return (x,), {"shape": tuple(shape), "input_size": tuple(x.shape if input_size is None else input_size)}
 
     def run(self, arrays: Sequence[Any], attrs: dict[str, Any]) -> tuple[Array]:
         """Copy to contiguous memory where needed, then view."""

@@ -60,14 +60,21 @@ class Case:
             else:
                 shape = self.shapes.get(name)
                 kind = accumulator(np.dtype(dtype)) if name in self.wide else dtype
-                made[name] = None if shape is None else np.round(rng.standard_normal(shape), 1).astype(kind)
+                made[name] = None if shape is None else np.asarray(np.round(rng.standard_normal(shape), 1), kind)
         return made
 
     def magnitude(self, inputs: dict[str, Any]) -> float:
         """Return the largest sum of absolute products: the scale of rounding errors."""
-        absolute = [abs(a) if a is not None and a.dtype in FLOATS else a for a in inputs.values()]
-        outs = self.op.forward(*absolute, **self.attrs)
-        return max([1e-30, *(float(np.max(np.abs(out), initial=0)) for out in outs if out.dtype in FLOATS)])
+        absolute = [np.asarray(abs(a)) if a is not None and a.dtype in FLOATS else a for a in inputs.values()]
+        return max([1e-30, *map(largest, self.op.forward(*absolute, **self.attrs))])
+
+
+def largest(array: Any) -> float:
+    """Return the largest finite absolute value of a float array, else 0."""
+    if array.dtype not in FLOATS:
+        return 0.0
+    values = np.abs(array.astype(np.float64))
+    return float(np.max(values, initial=0, where=np.isfinite(values)))
 
 
 @dataclass(frozen=True)
@@ -91,5 +98,7 @@ def assert_close(actual: Any, expected: Any, magnitude: float, what: str = "") -
     assert actual.shape == expected.shape, f"{what}: shape {actual.shape}, expected {expected.shape}"
     tolerance, actual = TOLERANCE[actual.dtype.name], actual.astype(np.float64)
     assert not np.isnan(actual).any(), f"{what}: NaN at {np.argwhere(np.isnan(actual))[:3].tolist()}"
-    error = float(np.max(np.abs(actual - expected), initial=0)) / magnitude
+    finite = np.isfinite(expected)
+    assert np.array_equal(actual[~finite], expected[~finite]), f"{what}: infinities differ"
+    error = float(np.max(np.abs(actual[finite] - expected[finite]), initial=0)) / magnitude
     assert error <= tolerance, f"{what}: error {error:.2e} of the magnitude"

@@ -12,7 +12,7 @@ import pytest
 import gpunet
 from gpunet import backend
 from gpunet.backend.dtypes import accumulator
-from tests.harness.case import FLOATS, Case, assert_close
+from tests.harness.case import FLOATS, Case, assert_close, largest
 
 
 def to_device(be, inputs, change=lambda be, array: be.from_numpy(array)):
@@ -103,7 +103,7 @@ class Oracle:
         actual = gradients(self.case, be, to_device(be, self.inputs), names, gy.astype(self.dtype))
         for name, got, want, scale in zip(names, actual, expected, scales, strict=True):
             assert got.dtype == self.dtype
-            assert_close(got, want, max(1.0, float(np.max(np.abs(scale), initial=0))), f"gradient of {name}")
+            assert_close(got, want, max(1.0, largest(scale)), f"gradient of {name}")
 
 
 def result_bytes(be: backend.Backend, case: Case, dtype: Any) -> list[bytes]:

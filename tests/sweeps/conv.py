@@ -1,0 +1,37 @@
+"""Sweeps of convolution."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from gpunet import ops
+from gpunet.ops.base import Op
+from tests.harness.case import Case
+from tests.harness.sweep import Draw, Sweep, size
+
+
+@st.composite
+def windows(draw: Draw, axes: int, half_padding: bool = False) -> dict[str, tuple[int, ...]]:
+    """Draw a window per spatial axis that fits: size, kernel, stride, padding (at most half of it), dilation."""
+    drawn = []
+    for _ in range(axes):
+        kernel, dilation, stride = draw(size(4 - (axes == 3))), draw(size(2)), draw(size(3))
+        padding = draw(size(kernel // 2 if half_padding else 2, 0))
+        least = max(1, dilation * (kernel - 1) + 1 - 2 * padding)
+        drawn.append((draw(size(least + 6 - 2 * axes, least)), kernel, stride, padding, dilation))
+    names = ("size", "kernel", "stride", "padding", "dilation")
+    return dict(zip(names, map(tuple, zip(*drawn, strict=True)), strict=True))
+
+
+@st.composite
+def convolutions(draw: Draw, op: Op, axes: int) -> Case:
+    """Draw a convolution; the batch may be empty."""
+    window = draw(windows(axes))
+    groups, channels, outputs = draw(size(3)), draw(size(3)), draw(size(3))
+    x = (draw(size(2, 0)), groups * channels, *window["size"])
+    w = (groups * outputs, channels, *window["kernel"])
+    attrs = {key: window[key] for key in ("stride", "padding", "dilation")}
+    return Case(op, {"x": x, "w": w, "b": w[:1] if draw(st.booleans()) else None}, {}, {}, {**attrs, "groups": groups})
+
+
+SWEEPS = [Sweep(op, convolutions(op, axes)) for axes, op in enumerate((ops.conv1d, ops.conv2d, ops.conv3d), start=1)]

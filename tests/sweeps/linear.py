@@ -1,0 +1,21 @@
+"""Sweeps of linear layers."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from gpunet import ops
+from tests.harness.case import Case
+from tests.harness.sweep import Draw, Sweep, shapes, size
+
+
+@st.composite
+def layers(draw: Draw) -> Case:
+    """Draw sizes round those of a tile, with and without bias."""
+    rows = draw(st.integers(0, 2).flatmap(lambda axes: shapes(axes, 5)))
+    features, outputs = draw(size(18)), draw(st.one_of(size(5), size(66, 60)))
+    bias = (outputs,) if draw(st.booleans()) else None
+    return Case(ops.linear, {"x": (*rows, features), "w": (outputs, features), "b": bias}, {})
+
+
+SWEEPS = [Sweep(ops.linear, layers())]
