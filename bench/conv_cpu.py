@@ -3,12 +3,13 @@
 Each direction is timed beside its floor: the same block GEMMs on prefilled, reused block buffers, with the
 same threads, interleaved in the same run.
 
-    python bench/conv_cpu.py [--json bench/results/conv_cpu.json] [--rounds 120]
+    python -m bench.conv_cpu [--json bench/results/conv_cpu.json] [--rounds 120]
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 import os
 import threading
@@ -18,18 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timing
 
+from bench import timing
+from bench.shapes import CIFAR_CONVS, MNIST_CONVS, Conv
 from gpunet.backend import CHANNELS_LAST, blas
 from gpunet.ops import conv, conv2d, im2col
 from gpunet.ops.geometry import Geometry, channels_last_memory
-
-SHAPES = {  # name: N, C, O, size, window, padding
-    "N64 32->64 26x26 3x3": (64, 32, 64, 26, 3, 0),
-    "N64 1->32 28x28 3x3": (64, 1, 32, 28, 3, 0),
-    "N64 64->64 16x16 3x3 p1": (64, 64, 64, 16, 3, 1),
-    "N64 128->128 8x8 3x3 p1": (64, 128, 128, 8, 3, 1),
-}
 
 
 def floor(geometry: Geometry, direction: str, dtype: Any = np.float32) -> Callable[[], None]:
@@ -61,9 +56,9 @@ def floor(geometry: Geometry, direction: str, dtype: Any = np.float32) -> Callab
     return lambda: blas.parallel(len(blocks), work)
 
 
-def contestants(shape: tuple[int, ...]) -> tuple[dict[str, Callable[[], object]], dict[str, Callable[[], object]]]:
+def contestants(shape: Conv) -> tuple[dict[str, Callable[[], object]], dict[str, Callable[[], object]]]:
     """Return our three directions with their floors, and PyTorch's in both layouts where it is installed."""
-    n, c, o, size, window, padding = shape
+    n, c, o, size, window, padding = shape.n, shape.c, shape.o, shape.size, shape.window, shape.padding
     rng = np.random.default_rng(0)
     host = rng.standard_normal((n, size, size, c), np.float32)
     x, w = host.transpose(0, 3, 1, 2), rng.standard_normal((o, window, window, c), np.float32).transpose(0, 3, 1, 2)
@@ -95,14 +90,12 @@ def contestants(shape: tuple[int, ...]) -> tuple[dict[str, Callable[[], object]]
         tx, tw = (torch.tensor(np.ascontiguousarray(a)).to(memory_format=layout) for a in (x, w))
         tg = torch.tensor(np.ascontiguousarray(y)).to(memory_format=layout)
         tb, name = torch.tensor(b), str(layout).rpartition(".")[2]
-        peers[f"forward torch {name}"] = lambda tx=tx, tw=tw, tb=tb: torch.conv2d(tx, tw, tb, padding=padding)
-
-        def gradient(mask: list[bool], tx: Any = tx, tw: Any = tw, tg: Any = tg) -> Any:
-            sizes = ([1, 1], [padding, padding], [1, 1], False, [0, 0], 1)
-            return torch.ops.aten.convolution_backward(tg, tx, tw, [o], *sizes, mask)
-
-        peers[f"input torch {name}"] = lambda gradient=gradient: gradient([True, False, False])
-        peers[f"weight torch {name}"] = lambda gradient=gradient: gradient([False, True, True])
+        backward = functools.partial(
+            torch.ops.aten.convolution_backward, tg, tx, tw, [o], [1, 1], [padding] * 2, [1, 1], False, [0, 0], 1
+        )
+        peers[f"forward torch {name}"] = functools.partial(torch.conv2d, tx, tw, tb, padding=padding)
+        peers[f"input torch {name}"] = functools.partial(backward, [True, False, False])
+        peers[f"weight torch {name}"] = functools.partial(backward, [False, True, True])
     return calls, peers
 
 
@@ -124,13 +117,14 @@ def main() -> None:
         f"load {os.getloadavg()[0]:.2f}, {blas.threads()} threads, {blas.describe()['kernels']} kernels; medians, (p10)"
     )
     print(f"{'shape':26}{'direction':10}{'ms':>16}{'floor':>16}{'ratio':>14}{'torch':>16}{'ratio':>14}")
-    for name, shape in SHAPES.items():
+    for shape in MNIST_CONVS + CIFAR_CONVS:
+        name = str(shape)
         ours_and_floors, peers = contestants(shape)
         measured = timing.interleave(ours_and_floors, rounds=options.rounds, seconds=30)
         # Apart, because PyTorch's threads spin for a while after each call and would disturb who comes next.
         measured |= timing.interleave(peers, rounds=options.rounds, seconds=30)
         for direction in ("forward", "input", "weight"):
-            if shape[1] == 1 and direction == "input":
+            if shape.c == 1 and direction == "input":
                 continue  # nobody asks for the gradient of the images
             ours, least = measured[direction], measured[f"{direction} floor"]
             text = f"{name:26}{direction:10}{_times(ours)}{_times(least)}{_ratio(ours, least)}"

@@ -5,13 +5,15 @@ A result file says what was measured, where, with which versions and from which 
     {"schema": 1, "benchmark": ..., "date": ..., "commit": ..., "machine": {...}, "versions": {...},
      "results": [{"name": ..., "unit": "s", "median": ..., "p10": ..., "p90": ..., "min": ..., "rounds": ...,
                   "extra": {...}}]}
+
+`extra` of the pytest suites holds what `bench/conftest.py` notes: op, case, backend, device, work and rates.
 """
 
 from __future__ import annotations
 
 import datetime
+import functools
 import importlib.metadata
-import json
 import os
 import platform
 import statistics
@@ -20,7 +22,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from gpunet.io import write_json
 
 SCHEMA = 1
 _PACKAGES = ("numpy", "gpunet", "torch", "cupy-cuda12x", "cupy-cuda13x", "jax", "matplotlib")
@@ -87,27 +91,83 @@ def summarize(name: str, seconds: list[float], **extra: Any) -> Result:
     return Result(name, "s", median, quantile(0.1), quantile(0.9), ordered[0], len(ordered), extra)
 
 
+class CpuSeconds(NamedTuple):
+    """Seconds of CPU time so far: all that were busy, those of this process, and all that there were."""
+
+    busy: float
+    own: float
+    total: float
+
+
+def cpu_seconds() -> CpuSeconds | None:
+    """Read the CPUs' clocks; None outside Linux."""
+    try:
+        with open("/proc/stat", encoding="utf-8") as file:
+            ticks = [int(field) for field in file.readline().split()[1:9]]
+    except OSError:
+        return None
+    per_second = os.sysconf("SC_CLK_TCK")
+    idle = ticks[3] + ticks[4]
+    return CpuSeconds((sum(ticks) - idle) / per_second, time.process_time(), sum(ticks) / per_second)
+
+
+def elsewhere(before: CpuSeconds | None, after: CpuSeconds | None) -> float | None:
+    """Return the share of all CPUs, 0 to 1, that anybody but this process used between two readings."""
+    if before is None or after is None or after.total <= before.total:
+        return None
+    others = (after.busy - before.busy) - (after.own - before.own)
+    return max(0.0, others) / (after.total - before.total)
+
+
+def wait_until_idle(
+    seconds: float,
+    *,
+    share: float = 0.05,
+    read: Callable[[], CpuSeconds | None] = cpu_seconds,
+    sleep: Callable[[float], object] = time.sleep,
+) -> bool:
+    """Wait until others use less than `share` of the CPUs for three seconds in a row; say whether that came.
+
+    Gives up after `seconds`. Where the system does not say how busy it is, it counts as idle.
+    """
+    quiet, before = 0, read()
+    for _ in range(int(seconds)):
+        sleep(1)
+        after = read()
+        busy = elsewhere(before, after)
+        if busy is None:
+            return True
+        quiet, before = quiet + 1 if busy < share else 0, after
+        if quiet == 3:
+            return True
+    return False
+
+
 def machine() -> dict[str, Any]:
     """Describe this computer: CPU, cores, load, BLAS, and the GPU where there is one."""
     from gpunet import backend
     from gpunet.backend import blas
 
-    described: dict[str, Any] = {
-        "cpu": _cpu_name(),
+    return {
+        "cpu": cpu_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "system": platform.platform(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "blas": {key: value for key, value in blas.describe().items() if key != "path"},
-        "gpu": None,
+        "gpu": None if backend.unavailable("cuda") else gpu_name(0),
     }
-    if not backend.unavailable("cuda"):
-        import cupy
-
-        described["gpu"] = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
-    return described
 
 
-def _cpu_name() -> str:
+def gpu_name(index: int) -> str:
+    """Return a GPU's name."""
+    import cupy
+
+    name: bytes = cupy.cuda.runtime.getDeviceProperties(index)["name"]
+    return name.decode()
+
+
+@functools.cache
+def cpu_name() -> str:
     """Return the CPU's name, with its family where the name says little."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
@@ -129,36 +189,39 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Return the commit of the checkout, with "+changes" where files differ from it."""
+    """Return the commit of the checkout, with "+changes" where files other than results differ from it."""
     root = Path(__file__).resolve().parent.parent
+    status = ["git", "status", "--porcelain", "--", ".", ":!bench/results"]
     try:
         name = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
-        changed = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)
+        changed = subprocess.run(status, cwd=root, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return name.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
 
 
-def report(benchmark: str, results: list[Result]) -> dict[str, Any]:
-    """Return the content of a result file."""
+def environment() -> dict[str, Any]:
+    """Say when, from which commit, where and with which versions something is measured."""
     return {
-        "schema": SCHEMA,
-        "benchmark": benchmark,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "machine": machine(),
         "versions": versions(),
-        "results": [asdict(result) for result in results],
     }
 
 
-def save(path: str | os.PathLike[str], benchmark: str, results: list[Result]) -> None:
+def report(benchmark: str, results: list[Result], where: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the content of a result file; `where` is the environment of the measurement, by default the present."""
+    head = {"schema": SCHEMA, "benchmark": benchmark, **(environment() if where is None else where)}
+    return {**head, "results": [asdict(result) for result in results]}
+
+
+def save(
+    path: str | os.PathLike[str], benchmark: str, results: list[Result], where: dict[str, Any] | None = None
+) -> None:
     """Write a result file, whole or not at all."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_suffix(".tmp")
-    temporary.write_text(json.dumps(report(benchmark, results), indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, target)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, report(benchmark, results, where))
 
 
 def replace_name(result: Result, name: str) -> Result:

@@ -1,0 +1,25 @@
+"""Losses, each with its gradient, as a training step calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from bench import work
+from bench.inputs import labels, normal
+from bench.shapes import LOGITS, TINY_LOGITS, Rows
+from gpunet import ops
+from gpunet.backend import Backend
+
+
+@pytest.mark.cases(*LOGITS, tiny=TINY_LOGITS)
+def test_cross_entropy(measure: Callable[..., None], be: Backend, case: Rows) -> None:
+    x, target, one = normal(be, case.x), labels(be, case.n, case.c), be.from_numpy(np.ones((), np.float32))
+
+    def loss_and_gradient() -> object:
+        _, log_sum_exp = ops.cross_entropy.forward(x, target)
+        return ops.cross_entropy.grad(one, x, target, log_sum_exp)
+
+    measure(loss_and_gradient, "cross_entropy with gradient", case, work.cross_entropy(case))

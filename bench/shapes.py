@@ -1,0 +1,154 @@
+"""The sizes that are measured: layers of MNIST networks, of CIFAR ResNets and of ResNet-50."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A square 2-D convolution: n images of c channels to o channels."""
+
+    n: int
+    c: int
+    o: int
+    size: int
+    window: int
+    stride: int = 1
+    padding: int = 0
+
+    @property
+    def x(self) -> Shape:
+        return self.n, self.c, self.size, self.size
+
+    @property
+    def w(self) -> Shape:
+        return self.o, self.c, self.window, self.window
+
+    @property
+    def y(self) -> Shape:
+        out = _out(self)
+        return self.n, self.o, out, out
+
+    def __str__(self) -> str:
+        return f"N{self.n} {self.c}->{self.o} {_window(self)}"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Square 2-D pooling of n images of c channels."""
+
+    n: int
+    c: int
+    size: int
+    window: int
+    stride: int
+    padding: int = 0
+
+    @property
+    def x(self) -> Shape:
+        return self.n, self.c, self.size, self.size
+
+    @property
+    def y(self) -> Shape:
+        out = _out(self)
+        return self.n, self.c, out, out
+
+    def __str__(self) -> str:
+        return f"N{self.n} C{self.c} {_window(self)}"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A matrix: n rows of c columns."""
+
+    n: int
+    c: int
+
+    @property
+    def x(self) -> Shape:
+        return self.n, self.c
+
+    def __str__(self) -> str:
+        return f"N{self.n} C{self.c}"
+
+
+@dataclass(frozen=True)
+class Flat:
+    """A run of elements."""
+
+    size: int
+
+    @property
+    def x(self) -> Shape:
+        return (self.size,)
+
+    def __str__(self) -> str:
+        return f"{self.size:,} elements".replace(",", " ")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A training step of a network: convolutions, a pool, linear layers, with ReLU between all layers."""
+
+    model: str
+    n: int
+    sizes: tuple[int, ...]  # what goes into the first linear layer, and what comes out of each
+    convs: tuple[Conv, ...] = ()
+    pool: Pool | None = None
+
+    @property
+    def x(self) -> Shape:
+        return self.n, 1, 28, 28
+
+    @property
+    def linears(self) -> list[tuple[int, int]]:
+        return list(itertools.pairwise(self.sizes))
+
+    @property
+    def activations(self) -> list[Shape]:
+        return [layer.y for layer in self.convs] + [(self.n, size) for size in self.sizes[1:-1]]
+
+    @property
+    def parameters(self) -> int:
+        weights = [(math.prod(layer.w), layer.o) for layer in self.convs]
+        weights += [(inputs * outputs, outputs) for inputs, outputs in self.linears]
+        return sum(map(sum, weights))
+
+    def __str__(self) -> str:
+        return f"models.{self.model} N{self.n}"
+
+
+def _out(shape: Conv | Pool) -> int:
+    return (shape.size + 2 * shape.padding - shape.window) // shape.stride + 1
+
+
+def _window(shape: Conv | Pool) -> str:
+    text = f"{shape.size}x{shape.size} {shape.window}x{shape.window}"
+    if shape.stride > 1:
+        text += f" s{shape.stride}"
+    return text + (f" p{shape.padding}" if shape.padding else "")
+
+
+MNIST_CONVS = (Conv(64, 1, 32, 28, 3), Conv(64, 32, 64, 26, 3))
+CIFAR_CONVS = (Conv(64, 64, 64, 16, 3, padding=1), Conv(64, 128, 128, 8, 3, padding=1))
+RESNET50_CONVS = (
+    Conv(32, 3, 64, 224, 7, stride=2, padding=3),
+    Conv(32, 64, 64, 56, 3, padding=1),
+    Conv(32, 256, 128, 28, 1),
+    Conv(32, 256, 512, 28, 1, stride=2),
+)
+POOLS = (Pool(64, 64, 24, 2, 2), Pool(64, 32, 32, 2, 2), Pool(8, 64, 112, 3, 2, padding=1))
+LOGITS = (Rows(64, 10), Rows(128, 1000), Rows(4096, 1000))
+PARAMETERS = (Flat(1_199_882), Flat(25_557_032))  # models.CNN, ResNet-50
+MLP = Step("MLP", 64, (784, 512, 256, 10))
+CNN = Step("CNN", 64, (9216, 128, 10), MNIST_CONVS, Pool(64, 64, 24, 2, 2))
+
+# For the emulator, which proves that a benchmark runs on kernels, not how fast.
+TINY_CONV, TINY_POOL = Conv(2, 3, 5, 7, 3, stride=2, padding=1), Pool(2, 3, 6, 2, 2)
+TINY_LOGITS, TINY_PARAMETERS = Rows(3, 5), Flat(300)
+TINY_CNN = Step("TinyCNN", 2, (200, 10), (Conv(2, 1, 4, 28, 3, stride=2), Conv(2, 4, 8, 13, 3)), Pool(2, 8, 11, 2, 2))

@@ -1,0 +1,101 @@
+"""How much work there is at least: floating-point operations, and bytes that must move to and from memory.
+
+A multiplication, an addition, a comparison, a division, an exponential, a logarithm and a square root count as one
+operation each. Bytes are the least traffic: each input is read once and each output written once, however often a
+program really touches them. Rates made from these numbers are therefore what a caller gets, not what the hardware did.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.shapes import Conv, Flat, Pool, Rows, Shape, Step
+
+INDEX_BYTES = 8  # class indices are int64
+WINNER_BYTES = 1  # max pooling keeps one byte per output for its gradient
+
+Direction = Literal["forward", "input gradient", "weight gradient"]
+Pass = Literal["forward", "gradient"]
+PASSES: tuple[Pass, ...] = ("forward", "gradient")
+DIRECTIONS: tuple[Direction, ...] = ("forward", "input gradient", "weight gradient")
+
+
+@dataclass(frozen=True)
+class Work:
+    """Operations and bytes of one call; work of parts adds up."""
+
+    flops: int
+    bytes: int
+
+    def __add__(self, other: Work) -> Work:
+        return Work(self.flops + other.flops, self.bytes + other.bytes)
+
+
+def conv(shape: Conv, direction: Direction, itemsize: int = 4) -> Work:
+    """Count one direction of a convolution with bias.
+
+    All three make the same products: a multiplication and an addition per output and tap, exact for the forward
+    direction, where the bias is the first addend. Taps that lie in the padding count, as everywhere. Each direction
+    moves x, w and y, or their gradients, once; the forward one also the bias.
+    """
+    taps = shape.c * shape.window**2
+    elements = math.prod(shape.x) + math.prod(shape.w) + math.prod(shape.y)
+    bias = shape.o if direction == "forward" else 0
+    return Work(2 * math.prod(shape.y) * taps, (elements + bias) * itemsize)
+
+
+def linear(n: int, inputs: int, outputs: int, direction: Direction, itemsize: int = 4) -> Work:
+    """Count one direction of a linear layer: a convolution whose image is one pixel."""
+    return conv(Conv(n, inputs, outputs, 1, 1), direction, itemsize)
+
+
+def relu(shape: Shape, which: Pass, itemsize: int = 4) -> Work:
+    """Count a comparison per element; forward reads x and writes y, the gradient reads gy and y and writes gx."""
+    elements = math.prod(shape)
+    return Work(elements, (2 if which == "forward" else 3) * elements * itemsize)
+
+
+def max_pool(shape: Pool, which: Pass, itemsize: int = 4) -> Work:
+    """Count taps - 1 comparisons per output, or one addition per output; x, y and the winners move once."""
+    outputs = math.prod(shape.y)
+    flops = outputs * (shape.window**2 - 1 if which == "forward" else 1)
+    return Work(flops, (math.prod(shape.x) + outputs) * itemsize + outputs * WINNER_BYTES)
+
+
+def cross_entropy(shape: Rows, itemsize: int = 4) -> Work:
+    """Count the mean loss of n rows and the gradient of their logits, in one.
+
+    The loss of a row: c - 1 comparisons, c subtractions, c exponentials, c - 1 additions, a logarithm, an addition
+    and a subtraction. The mean: n - 1 additions and a multiplication. The gradient of a row: c subtractions, c
+    exponentials, a subtraction where the target is, c multiplications. Logits and indices are read; gradient and mean
+    are written.
+    """
+    n, c = shape.n, shape.c
+    return Work(n * (4 * c + 1) + n + n * (3 * c + 1), 2 * n * c * itemsize + n * INDEX_BYTES + itemsize)
+
+
+def sgd(shape: Flat, itemsize: int = 4) -> Work:
+    """Count m = momentum*m + g; p = p - lr*m. Reads p, g and m; writes p and m."""
+    return Work(4 * shape.size, 5 * shape.size * itemsize)
+
+
+def train_step(step: Step) -> Work:
+    """Add up a training step of the MLP or the CNN: forward, loss, all gradients, SGD with momentum.
+
+    The sums that make the gradients of biases are left out (under 1 %). The gradient of the images is not needed.
+    """
+    total = cross_entropy(Rows(step.n, step.sizes[-1])) + sgd(Flat(step.parameters))
+    for i, layer in enumerate(step.convs):
+        for direction in DIRECTIONS if i else ("forward", "weight gradient"):
+            total += conv(layer, direction)
+    for i, (inputs, outputs) in enumerate(step.linears):
+        for direction in DIRECTIONS if i or step.convs else ("forward", "weight gradient"):
+            total += linear(step.n, inputs, outputs, direction)
+    for which in PASSES:
+        for shape in step.activations:
+            total += relu(shape, which)
+        if step.pool:
+            total += max_pool(step.pool, which)
+    return total

@@ -1,0 +1,91 @@
+"""Work against numbers counted by hand, and sizes against what the ops really make."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench import shapes, work
+from bench.shapes import Conv, Flat, Pool, Rows
+from bench.work import Work
+from gpunet import models, ops
+
+
+def test_convolution_is_counted_by_outputs_and_taps():
+    # 3x3 pixels of 2 channels, 2x2 windows, 3 filters: y is 3x2x2 = 12, each of 2*2*2 = 8 taps.
+    # x has 18 elements, w 24, the bias 3.
+    case = Conv(n=1, c=2, o=3, size=3, window=2)
+    assert work.conv(case, "forward") == Work(flops=12 * 8 * 2, bytes=(18 + 24 + 3 + 12) * 4)
+    assert work.conv(case, "input gradient") == Work(flops=192, bytes=(12 + 24 + 18) * 4)
+    assert work.conv(case, "weight gradient") == Work(flops=192, bytes=(12 + 18 + 24) * 4)
+    assert work.conv(case, "forward", itemsize=2).bytes == 57 * 2
+
+
+def test_a_bias_is_the_first_addend():
+    # One output of 4 taps: 4 multiplications, 3 additions, and the bias.
+    assert work.conv(Conv(1, 1, 1, 2, 2), "forward").flops == 4 + 3 + 1
+
+
+def test_linear_layer_is_a_matrix_product():
+    # 2 rows of 3 to 4: 8 outputs of 3 products and additions each.
+    assert work.linear(2, 3, 4, "forward") == Work(8 * 3 * 2, (6 + 12 + 4 + 8) * 4)
+    assert work.linear(2, 3, 4, "weight gradient") == Work(48, (8 + 6 + 12) * 4)
+
+
+def test_pooling_compares_and_its_gradient_adds():
+    # 4x4 pixels, 2x2 windows: 4 outputs of 3 comparisons each; a winner is one byte.
+    case = Pool(n=1, c=1, size=4, window=2, stride=2)
+    assert work.max_pool(case, "forward") == Work(12, (16 + 4) * 4 + 4)
+    assert work.max_pool(case, "gradient") == Work(4, (16 + 4) * 4 + 4)
+
+
+def test_loss_counts_each_step_of_the_formula():
+    # One row of two classes. Loss: 1 comparison, 2 subtractions, 2 exponentials, 1 addition, 1 logarithm, 1 addition,
+    # 1 subtraction; the mean: 1 multiplication; gradient: 2 subtractions, 2 exponentials, 1 subtraction, 2 products.
+    assert work.cross_entropy(Rows(1, 2)) == Work(9 + 1 + 7, 2 * 4 + 8 + 4 + 2 * 4)
+
+
+def test_elementwise_and_optimizer_traffic():
+    assert work.relu((2, 3), "forward") == Work(6, 2 * 6 * 4)
+    assert work.relu((2, 3), "gradient") == Work(6, 3 * 6 * 4)
+    assert work.sgd(Flat(10)) == Work(40, 5 * 40)
+
+
+def test_a_training_step_is_the_sum_of_its_parts():
+    # One image through one linear layer of 3 to 2: two products of 12 operations, the loss and 8 parameters.
+    step = shapes.Step("", 1, (3, 2))
+    loss, update = work.cross_entropy(Rows(1, 2)), work.sgd(Flat(8))
+    assert work.train_step(step).flops == 12 + 12 + loss.flops + update.flops
+    assert work.train_step(step).bytes == (3 + 6 + 2 + 2) * 4 + (2 + 3 + 6) * 4 + loss.bytes + update.bytes
+
+
+def test_a_training_step_leaves_out_the_gradient_of_the_images_only():
+    step = shapes.TINY_CNN
+    forward = sum(work.conv(layer, "forward").flops for layer in step.convs)
+    forward += sum(work.linear(step.n, *sizes, "forward").flops for sizes in step.linears)
+    products = 3 * forward - work.conv(step.convs[0], "input gradient").flops
+    rest = [work.cross_entropy(Rows(2, 10)), work.sgd(Flat(2346))]
+    for which in work.PASSES:
+        rest += [work.relu((2, 4, 13, 13), which), work.relu((2, 8, 11, 11), which), work.max_pool(step.pool, which)]
+    assert work.train_step(step).flops == products + sum(part.flops for part in rest)
+
+
+@pytest.mark.parametrize("step", [shapes.MLP, shapes.CNN, shapes.TINY_CNN], ids=str)
+def test_steps_describe_the_models(step):
+    assert step.parameters == sum(p.numel() for p in getattr(models, step.model)().parameters())
+
+
+@pytest.mark.parametrize("case", [shapes.TINY_CONV, Conv(1, 2, 3, 8, 3), Conv(1, 2, 2, 9, 1, stride=2)], ids=str)
+def test_sizes_of_convolutions_are_those_of_the_op(case):
+    assert ops.conv2d(np.zeros(case.x), np.zeros(case.w), None, case.stride, case.padding).shape == case.y
+
+
+@pytest.mark.parametrize("case", [shapes.TINY_POOL, Pool(1, 2, 8, 3, 2, padding=1)], ids=str)
+def test_sizes_of_pools_are_those_of_the_op(case):
+    assert ops.max_pool2d(np.zeros(case.x), case.window, case.stride, case.padding).shape == case.y
+
+
+def test_names_say_what_differs_from_the_default():
+    assert str(Conv(2, 3, 5, 7, 3)) == "N2 3->5 7x7 3x3"
+    assert str(Conv(2, 3, 5, 7, 3, stride=2, padding=1)) == "N2 3->5 7x7 3x3 s2 p1"
+    assert str(Flat(1234567)) == "1 234 567 elements"
