@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 import gpunet
-from gpunet import data, models, nn, optim
+from gpunet import data, models, nn, ops, optim
 from gpunet.backend import Device, blas, get
+from gpunet.backend.random import SHUFFLE, Generator, raw_words
+from tests.cases.random import DRAW, SHAPES, mask, uniform_makes_the_bits_of_the_host
+from tests.harness.case import FLOATS
+from tests.harness.memory import VARIANTS
 
 STEPS = 20
 
@@ -97,3 +101,27 @@ def test_the_shuffle_order_depends_on_the_seed_only(be):
         orders.append([np.concatenate([target.to_numpy(x.array) for (x,) in loader]).tolist() for _ in range(2)])
     assert orders[0] == orders[1]
     assert orders[0][0] != orders[0][1] and sorted(orders[0][0]) == values.tolist()
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_masks_are_those_of_the_words_whatever_the_dtype_and_layout(be, dtype, shape):
+    kept = np.broadcast_to(mask(shape, 0.4), shape)
+    for variant in VARIANTS.values():
+        y = ops.dropout(variant(be, np.ones(shape, dtype)), 0.4, generator=DRAW)
+        assert np.array_equal(be.to_numpy(y) != 0, kept)
+
+
+@pytest.mark.only_backends("emulated", "cupy")
+def test_uniform_numbers_have_the_same_bits_on_every_device(be):
+    uniform_makes_the_bits_of_the_host(be)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 33])
+def test_permutations_are_the_stable_order_of_the_words(be, n):
+    words = raw_words(4, SHUFFLE, 0, n).tolist()
+    loader = data.DataLoader(
+        data.TensorDataset(np.arange(float(n))), batch_size=5, shuffle=True, device=be.device, generator=Generator(4)
+    )
+    order = [int(i) for (x,) in loader for i in be.to_numpy(x.array)]
+    assert order == sorted(range(n), key=words.__getitem__)

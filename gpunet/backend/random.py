@@ -9,17 +9,20 @@ Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
 
 from __future__ import annotations
 
-import functools
 import math
 import operator
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from gpunet.backend.layout import CHANNELS_LAST, memory_order
+from gpunet import backend
+from gpunet.backend.base import Array
+from gpunet.backend.device import Device
+from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.backend.layout import CHANNELS_LAST, CONTIGUOUS, Layout, from_memory_view, memory_order
 from gpunet.errors import DTypeError, ShapeError, layout_message
 
 __all__ = [
@@ -27,8 +30,11 @@ __all__ = [
     "DROPOUT",
     "INIT",
     "SHUFFLE",
+    "WORDS_PER_BLOCK",
+    "Draw",
     "Generator",
     "default_generator",
+    "draw_order",
     "from_memory_order",
     "manual_seed",
     "raw_words",
@@ -38,8 +44,29 @@ __all__ = [
 INIT, SHUFFLE, DROPOUT, AUGMENT = range(4)
 STREAMS = ("init", "shuffle", "dropout", "augment")
 
-_WORDS_PER_BLOCK = 4
-_lock = threading.Lock()
+WORDS_PER_BLOCK = 4  # as in kernels/random.cu
+
+
+class Draw(NamedTuple):
+    """The name of one draw, from which all its words can be made again.
+
+    >>> raw_words(*Draw(seed=7, stream=DROPOUT, call=0), count=2).size
+    2
+    """
+
+    seed: int
+    stream: int
+    call: int
+
+
+class _Philox(threading.local):
+    """One bit generator per thread; setting its state costs less than half of building another."""
+
+    def __init__(self) -> None:
+        self.bits = np.random.Philox(key=0)
+
+
+_philox = _Philox()
 
 
 def raw_words(seed: int, stream: int, call: int, count: int, first: int = 0) -> npt.NDArray[np.uint64]:
@@ -49,22 +76,20 @@ def raw_words(seed: int, stream: int, call: int, count: int, first: int = 0) -> 
     >>> bool((whole[3:] == raw_words(seed=7, stream=DROPOUT, call=0, count=7, first=3)).all())
     True
     """
-    block, skipped = divmod(first, _WORDS_PER_BLOCK)
+    block, skipped = divmod(first, WORDS_PER_BLOCK)
     state: Any = {
         "bit_generator": "Philox",
         "state": {
             "counter": np.array([block, call, 0, 0], np.uint64),
             "key": np.array([seed, stream], np.uint64),
         },
-        "buffer": np.zeros(_WORDS_PER_BLOCK, np.uint64),
-        "buffer_pos": _WORDS_PER_BLOCK,
+        "buffer": np.zeros(WORDS_PER_BLOCK, np.uint64),
+        "buffer_pos": WORDS_PER_BLOCK,
         "has_uint32": 0,
         "uinteger": 0,
     }
-    with _lock:
-        philox = _philox()
-        philox.state = state
-        words: npt.NDArray[np.uint64] = philox.random_raw(skipped + count)
+    _philox.bits.state = state
+    words: npt.NDArray[np.uint64] = _philox.bits.random_raw(skipped + count)
     return words[skipped:]
 
 
@@ -92,16 +117,25 @@ def to_floats(words: npt.NDArray[np.uint64], dtype: npt.DTypeLike = np.float32) 
     )
 
 
+def draw_order(shape: Sequence[int]) -> Layout:
+    """Return the memory layout in whose order elements are drawn: channels-last for 4-D and 5-D, else C order.
+
+    >>> draw_order((2, 3, 8, 8)), draw_order((6, 64))
+    ('channels_last', 'contiguous')
+    """
+    return CHANNELS_LAST if len(shape) in (4, 5) else CONTIGUOUS
+
+
 def from_memory_order(flat: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[Any]:
     """Give flat draws their shape: a channels-last view of 4-D and 5-D shapes, C order for all others.
 
     >>> from_memory_order(np.arange(4), (1, 2, 1, 2))[0, :, 0, :].tolist()
     [[0, 2], [1, 3]]
     """
-    if len(shape) not in (4, 5):
-        return flat.reshape(tuple(shape))
-    order = memory_order(len(shape), CHANNELS_LAST)
-    return flat.reshape([shape[axis] for axis in order]).transpose(np.argsort(order))
+    layout = draw_order(shape)
+    memory = flat.reshape([shape[axis] for axis in memory_order(len(shape), layout)])
+    shaped: npt.NDArray[Any] = from_memory_view(memory, layout)
+    return shaped
 
 
 class Generator:
@@ -138,16 +172,15 @@ class Generator:
         self.calls = [0] * len(STREAMS)
         return self
 
-    def next_call(self, stream: int) -> int:
-        """Return the number of the next draw of a stream and count it, for draws that are made elsewhere.
+    def draw(self, stream: int) -> Draw:
+        """Return the name of the next draw of a stream and count it, for draws that are made elsewhere.
 
-        >>> generator = Generator(1)
-        >>> generator.next_call(DROPOUT), generator.next_call(DROPOUT)
-        (0, 1)
+        >>> Generator(1).draw(DROPOUT)
+        Draw(seed=1, stream=2, call=0)
         """
         call = self.calls[stream]
         self.calls[stream] = call + 1
-        return call
+        return Draw(self.seed, stream, call)
 
     def uniform(
         self,
@@ -156,10 +189,11 @@ class Generator:
         high: float = 1.0,
         dtype: npt.DTypeLike = np.float32,
         stream: int = INIT,
-    ) -> npt.NDArray[Any]:
-        """Draw uniform numbers in [low, high) on the host.
+        device: str | Device = "cpu",
+    ) -> Array:
+        """Draw uniform numbers in [low, high): the same bits on every device.
 
-            y = low + (high - low) * u,   u in [0, 1), rounded in `dtype`
+            y = low + (high - low) * u,   u in [0, 1), every operation rounded in `dtype`
 
         Args:
             shape: the shape, or the length of a 1-D array; 4-D and 5-D results are channels-last in memory.
@@ -167,11 +201,15 @@ class Generator:
             high: end of the interval, itself never drawn (unless it equals `low`).
             dtype: float32 or float64.
             stream: which counter is used.
+            device: where the numbers are made and stay.
+        Returns:
+            An array of the device's own kind. GPUs flush results below the smallest normal number to 0.
         Raises:
             ShapeError: an axis is negative or not an integer.
             DTypeError: another dtype.
             ValueError: low or high is not finite, or high < low.
-        Memory: four arrays of the result's length for a moment, two of them of 64-bit words.
+            DeviceError: there is no such device.
+        Memory: on the CPU four arrays of the result's length for a moment, two of them of 64-bit words.
 
         >>> Generator(0).uniform((2, 3), -1, 1).shape
         (2, 3)
@@ -184,13 +222,20 @@ class Generator:
             )
         # Checked before the counter moves: a refused draw leaves the generator as it was.
         to_floats(np.empty(0, np.uint64), chosen)
-        words = raw_words(self.seed, stream, self.next_call(stream), math.prod(sizes))
-        values = to_floats(words, chosen)
+        be = backend.get(backend.device(device))
         start, end = chosen(low), chosen(high)
+        largest = np.nextafter(end, start)  # rounding of the sum can reach `high`, which the interval does not contain
+        draw = self.draw(stream)
+        if isinstance(be, KernelBackend):
+            out = be.empty(sizes, chosen, draw_order(sizes))
+            words = be.struct("random.cu", "Draw", **draw._asdict())
+            args = (out, words, start, end - start, largest, out.size)
+            be.launch("random.cu", "uniform", blocks(out.size, 256 * WORDS_PER_BLOCK), 256, args, REAL=chosen)
+            return out
+        values = to_floats(raw_words(*draw, math.prod(sizes)), chosen)
         values *= end - start
         values += start
-        # Rounding of the sum can reach `high`, which the interval does not contain.
-        np.minimum(values, np.nextafter(end, start), out=values)
+        np.minimum(values, largest, out=values)
         return from_memory_order(values, sizes)
 
     def permutation(self, n: int) -> npt.NDArray[np.int64]:
@@ -203,7 +248,7 @@ class Generator:
         [0, 1, 2, 3]
         """
         (size,) = _shape("permutation", n)
-        keys = raw_words(self.seed, SHUFFLE, self.next_call(SHUFFLE), size)
+        keys = raw_words(*self.draw(SHUFFLE), size)
         return np.argsort(keys, kind="stable").astype(np.int64, copy=False)
 
     def get_state(self) -> dict[str, int]:
@@ -239,12 +284,6 @@ class Generator:
             )
         seed, *calls = [_word("set_state", name, state[name]) for name in names]
         self.seed, self.calls = seed, calls
-
-
-@functools.cache
-def _philox() -> np.random.Philox:
-    """Build the one bit generator; setting its state costs less than half of building another."""
-    return np.random.Philox(key=0)
 
 
 def _word(op: str, name: str, value: Any) -> int:

@@ -4,6 +4,7 @@ from gpunet.nn import functional, init
 from gpunet.nn.activation import ReLU
 from gpunet.nn.container import Sequential
 from gpunet.nn.conv import Conv2d
+from gpunet.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
 from gpunet.nn.linear import Flatten, Linear
 from gpunet.nn.loss import CrossEntropyLoss
 from gpunet.nn.module import Module
@@ -13,6 +14,10 @@ from gpunet.tensor import Parameter
 __all__ = [
     "Conv2d",
     "CrossEntropyLoss",
+    "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
     "Flatten",
     "Linear",
     "MaxPool2d",

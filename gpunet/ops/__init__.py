@@ -15,6 +15,7 @@ from gpunet.ops.conv import (
     conv3d_input,
     conv3d_weight,
 )
+from gpunet.ops.dropout import dropout, dropout1d, dropout2d, dropout3d
 from gpunet.ops.elementwise import add, relu
 from gpunet.ops.linear import linear
 from gpunet.ops.loss import cross_entropy
@@ -35,6 +36,10 @@ __all__ = [
     "conv3d_input",
     "conv3d_weight",
     "cross_entropy",
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
     "flatten",
     "linear",
     "max_pool1d",

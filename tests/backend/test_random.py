@@ -157,7 +157,7 @@ def test_streams_do_not_influence_each_other():
     plain, busy = Generator(4), Generator(4)
     busy.permutation(10)
     busy.uniform(3, stream=AUGMENT)
-    busy.next_call(DROPOUT)
+    busy.draw(DROPOUT)
     assert (plain.uniform(9) == busy.uniform(9)).all()
     assert busy.calls == [1, 1, 1, 1]
     draws = [Generator(4).uniform(50, stream=stream) for stream in range(4)]

@@ -3,7 +3,9 @@
 `launches` fixes what a GPU would be asked to do. SPECIALS prove of kernels what a Case cannot say.
 """
 
-from tests.cases import conv, copy, elementwise, linear, loss, optim, pool, reduce, shape
+from tests.cases import conv, copy, elementwise, linear, loss, optim, pool, random, reduce, shape
 
-CASES = [case for family in (elementwise, reduce, shape, linear, conv, pool, loss, optim) for case in family.CASES]
-SPECIALS = [special for family in (copy, pool) for special in family.SPECIALS]
+CASES = [
+    case for family in (elementwise, reduce, shape, linear, conv, pool, loss, optim, random) for case in family.CASES
+]
+SPECIALS = [special for family in (copy, pool, random) for special in family.SPECIALS]

@@ -1,6 +1,7 @@
 """Functions on tensors, one file per family: what PyTorch has as torch.nn.functional (F)."""
 
 from gpunet.nn.functional.conv import conv1d, conv2d, conv3d
+from gpunet.nn.functional.dropout import dropout, dropout1d, dropout2d, dropout3d
 from gpunet.nn.functional.linear import linear
 from gpunet.nn.functional.loss import cross_entropy
 from gpunet.nn.functional.pool import max_pool1d, max_pool2d, max_pool3d
@@ -11,6 +12,10 @@ __all__ = [
     "conv2d",
     "conv3d",
     "cross_entropy",
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
     "linear",
     "max_pool1d",
     "max_pool2d",
