@@ -233,6 +233,7 @@ _REALS = {"float": "float", "double": "double", "half": "float", "bfloat16": "fl
 MACRO_VALUES = {
     "REAL": tuple(_REALS),
     "OUT": tuple(_REALS),
+    "TO": tuple(_REALS),
     "ELEMENT": ("unsigned char", "unsigned short", "unsigned", "unsigned long long"),
     "INDEX": ("unsigned char", "int"),
 }

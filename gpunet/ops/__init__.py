@@ -4,6 +4,7 @@ y = ops.conv2d(x, w, b, stride=2)
 gx, gw, gb = ops.conv2d.grad(gy, x, w, stride=2)
 """
 
+from gpunet.ops.cast import cast
 from gpunet.ops.conv import (
     conv1d,
     conv1d_input,
@@ -26,6 +27,7 @@ from gpunet.ops.shape import flatten, reshape
 
 __all__ = [
     "add",
+    "cast",
     "conv1d",
     "conv1d_input",
     "conv1d_weight",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from gpunet import backend, ops
 from gpunet.backend import CONTIGUOUS, Array, Device, layout_of
-from gpunet.backend.dtypes import is_float
+from gpunet.backend.dtypes import bfloat16, is_float
 from gpunet.backend.layout import is_dense
 from gpunet.errors import DTypeError, ShapeError, layout_message
 from gpunet.ops.base import Op
@@ -18,6 +18,8 @@ from gpunet.ops.shape import flat_shape
 from gpunet.tensor.tape import Node, Storage, backward, grad_enabled
 
 __all__ = ["Parameter", "Tensor", "apply", "from_numpy", "tensor"]
+
+Number = float  # within the class, `float` is a method
 
 
 class Tensor:
@@ -231,14 +233,46 @@ class Tensor:
     def __bool__(self) -> bool:
         return bool(self.item())
 
-    def to(self, device: str | Device) -> Tensor:
-        """Return the tensor on a device: itself if it is there already, else a copy that starts a new history."""
-        target = backend.device(device)
+    def to(self, target: str | Device | npt.DTypeLike) -> Tensor:
+        """Return the tensor on a device or in a dtype: itself if it is so already, else a copy.
+
+        A copy on another device starts a new history; one in another floating-point dtype is part of the tape.
+        """
+        if not isinstance(target, str | Device):
+            return self._astype(np.dtype(target))
+        target = backend.device(target)
         if target == self.device:
             return self
         host = backend.of(self._array).to_numpy(self._array)
         result = Tensor(backend.get(target).from_numpy(host))
         return result.requires_grad_() if self._requires_grad and self._node is None else result
+
+    def _astype(self, dtype: np.dtype[Any]) -> Tensor:
+        if dtype == self.dtype:
+            return self
+        if is_float(self.dtype) and is_float(dtype):
+            return apply(ops.cast, self, dtype)
+        return Tensor(self._array.astype(dtype))
+
+    def half(self) -> Tensor:
+        """Return the tensor in float16."""
+        return self.to(np.float16)
+
+    def bfloat16(self) -> Tensor:
+        """Return the tensor in bfloat16 (needs ml_dtypes)."""
+        return self.to(bfloat16())
+
+    def float(self) -> Tensor:
+        """Return the tensor in float32."""
+        return self.to(np.float32)
+
+    def double(self) -> Tensor:
+        """Return the tensor in float64."""
+        return self.to(np.float64)
+
+    def long(self) -> Tensor:
+        """Return the tensor in int64."""
+        return self.to(np.int64)
 
     def cpu(self) -> Tensor:
         """Return the tensor on the CPU."""
@@ -262,7 +296,7 @@ class Tensor:
         self._check_in_place("zero_")
         return self._write(backend.of(self._array).zeros(self.shape, self.dtype))
 
-    def add_(self, other: Tensor | float) -> Tensor:
+    def add_(self, other: Tensor | Number) -> Tensor:
         """Add in place; part of the tape where gradients are needed."""
         self._check_in_place("add_")
         total = self + other
@@ -296,7 +330,7 @@ class Tensor:
 
     # Operations; each is the method of the function with its name.
 
-    def __add__(self, other: Tensor | float) -> Tensor:
+    def __add__(self, other: Tensor | Number) -> Tensor:
         if not isinstance(other, Tensor):
             if not isinstance(other, int | float | np.number):
                 return NotImplemented
@@ -306,7 +340,7 @@ class Tensor:
 
     __radd__ = __add__
 
-    def __iadd__(self, other: Tensor | float) -> Tensor:
+    def __iadd__(self, other: Tensor | Number) -> Tensor:
         return self.add_(other)
 
     def relu(self) -> Tensor:

@@ -48,6 +48,8 @@ def gradients(case, be, inputs, needs, gy):
         extra["input_size"] = inputs["x"].shape
     if "sizes" in inspect.signature(case.op.bind).parameters:
         extra["sizes"] = (inputs["x"].shape, inputs["y"].shape)
+    if "input_dtype" in inspect.signature(case.op.bind).parameters:
+        extra["input_dtype"] = inputs["x"].dtype
     result = case.op.grad(be.from_numpy(gy), *saved, needs=needs, **case.attrs, **extra)
     results = result if len(needs) > 1 else (result,)
     return [be.to_numpy(array) for array in results]
@@ -60,6 +62,11 @@ class Oracle:
         self.case, self.dtype, self.rng = case, np.dtype(dtype), rng
         self.inputs = case.inputs(rng, dtype)
         self.wide = {n: a.astype(np.float64) if _is_float(a) else a for n, a in self.inputs.items()}
+
+    @property
+    def out_dtype(self) -> np.dtype[Any]:
+        """The dtype of the output: that of the inputs, unless the op is told another one."""
+        return np.dtype(self.case.attrs.get("dtype", self.dtype))
 
     @functools.cached_property
     def outputs(self) -> dict[str, Any]:
@@ -74,7 +81,7 @@ class Oracle:
         """The gradient of the output, those of the inputs, and the sums of absolute products behind them."""
         case, be, names = self.case, backend.get(gpunet.Device("cpu")), list(self.case.grad_launches)
         shape = case.op.forward(*self.wide.values(), **case.attrs)[0].shape
-        gy = np.asarray(self.rng.standard_normal(shape)).astype(self.dtype).astype(np.float64)
+        gy = np.asarray(self.rng.standard_normal(shape)).astype(self.out_dtype).astype(np.float64)
         absolute = {n: abs(a) if _is_float(a) else a for n, a in self.wide.items()}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(type(case.op), "cpu", None)
@@ -90,7 +97,8 @@ class Oracle:
         for name, want in self.outputs.items():
             host = be.to_numpy(outs[name])
             if host.dtype in FLOATS:
-                dtype = accumulator(self.dtype) if name in (*case.op.extras, *case.wide) else self.dtype
+                dtype = self.out_dtype if name in case.op.outputs else self.dtype
+                dtype = accumulator(dtype) if name in (*case.op.extras, *case.wide) else dtype
                 assert host.dtype == dtype, name
                 assert_close(host, want, self.magnitude, name)
             else:
@@ -100,7 +108,7 @@ class Oracle:
         """Compare the gradients of all inputs that have one."""
         names = list(self.case.grad_launches)
         gy, expected, scales = self.gradients
-        actual = gradients(self.case, be, to_device(be, self.inputs), names, gy.astype(self.dtype))
+        actual = gradients(self.case, be, to_device(be, self.inputs), names, gy.astype(self.out_dtype))
         for name, got, want, scale in zip(names, actual, expected, scales, strict=True):
             assert got.dtype == self.dtype
             assert_close(got, want, max(1.0, largest(scale)), f"gradient of {name}")

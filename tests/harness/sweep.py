@@ -79,13 +79,13 @@ def run(be: backend.Backend, mode: str, case: Case, data: st.DataObject) -> None
     names = [name for name in case.op.gradients if host[name] is not None]
     if names:
         needs = data.draw(st.lists(st.sampled_from(names), min_size=1, unique=True).map(sorted), label="needs")
-        _check_gradients(be, case, host, device, [n for n in names if n in needs], dtype, rng, results[0].shape)
+        _check_gradients(be, case, host, device, [n for n in names if n in needs], rng, results[0])
 
 
-def _check_gradients(be, case, host, device, needs, dtype, rng, shape) -> None:  # type: ignore[no-untyped-def]
+def _check_gradients(be, case, host, device, needs, rng, out) -> None:  # type: ignore[no-untyped-def]
     numpy_backend = backend.get(Device("cpu"))
     wide = {name: _wide(array) for name, array in host.items()}
-    gy = np.asarray(np.round(rng.standard_normal(shape), 1), dtype)
+    gy = np.asarray(np.round(rng.standard_normal(out.shape), 1), out.dtype)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(case.op), "cpu", None)
         patch.setattr(type(case.op), "grad_cpu", None)

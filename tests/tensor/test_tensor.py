@@ -138,3 +138,23 @@ def test_reshape_and_flatten(be):
         x.reshape(5, -1)
     with pytest.raises(gpunet.ShapeError, match="flatten: there are no axes 2 to 1"):
         x.flatten(2, 1)
+
+
+def test_to_another_dtype_is_part_of_the_tape(be):
+    x = gpunet.Tensor(be.from_numpy(np.array([1.0, 2.5], np.float32)), requires_grad=True)
+    y = x.double()
+    assert y.dtype == np.float64 and x.float() is x
+    (y.half().relu()).backward(gpunet.tensor([1.0, 3.0], np.float16, be.device))
+    assert x.grad.dtype == np.float32 and be.to_numpy(x.grad.array).tolist() == [1, 3]
+
+
+def test_integers_convert_without_a_gradient(be):
+    x = gpunet.tensor([1, 2], device=be.device)
+    assert x.float().dtype == np.float32 and not x.float().requires_grad
+    assert x.to(gpunet.float64).long().dtype == np.int64
+    assert x.bfloat16().dtype == gpunet.bfloat16
+
+
+def test_to_refuses_what_is_no_dtype():
+    with pytest.raises(TypeError):
+        gpunet.tensor([1.0]).to(object())
