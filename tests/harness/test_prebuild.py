@@ -18,7 +18,7 @@ def test_a_kernel_that_was_built_ahead_is_not_compiled_at_its_launch(be, monkeyp
     fresh = EmulatedBackend()
     for file, kernel in (("copy.cu", "fill"), ("pool.cu", "max_pool_indices")):  # of one macro, of two
         for defines in kernels.variants(file):
-            dtypes = {macro: kernels.C_TYPES[name] for macro, name in defines.items()}
+            dtypes = {macro: kernels.load(file).dtype(macro, defines) for macro in defines}
             if kernel == "fill":
                 args = (fresh.empty((3,), dtypes["ELEMENT"]), dtypes["ELEMENT"].type(7), 3)
             else:
