@@ -15,6 +15,8 @@ OPTIMIZERS = {
     "SGD with momentum": lambda parameters: optim.SGD(
         parameters, lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True
     ),
+    "Adam": lambda parameters: optim.Adam(parameters, weight_decay=0.01, amsgrad=True),
+    "AdamW": optim.AdamW,
 }
 MODELS = {"TinyCNN": (models.TinyCNN, (1, 28, 28), 10)}
 

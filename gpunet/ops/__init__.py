@@ -20,12 +20,14 @@ from gpunet.ops.dropout import dropout, dropout1d, dropout2d, dropout3d
 from gpunet.ops.elementwise import add, relu
 from gpunet.ops.linear import linear
 from gpunet.ops.loss import cross_entropy
-from gpunet.ops.optim import sgd_step
+from gpunet.ops.optim_adam import adam_step
+from gpunet.ops.optim_sgd import sgd_step
 from gpunet.ops.pool import max_pool1d, max_pool2d, max_pool3d
 from gpunet.ops.reduce import sum_to_size
 from gpunet.ops.shape import flatten, reshape
 
 __all__ = [
+    "adam_step",
     "add",
     "cast",
     "conv1d",

@@ -1,169 +1,69 @@
-"""Optimizer steps over flat buffers: ops that change their inputs and have no gradient."""
+"""What optimizer steps share: ops over flat buffers that change their inputs and have no gradient.
+
+A chunk table says which runs of the buffers to update. Each chunk has a counter of its own, so that late and frozen
+parameters count their own steps, a kernel needs no word from the host, and a CUDA graph can replay it.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from gpunet.backend import Array, Backend, blas
+from gpunet.backend import Array, Backend
 from gpunet.backend.dtypes import accumulator
 from gpunet.backend.kernel_backend import KernelBackend
-from gpunet.errors import ShapeError
+from gpunet.errors import DTypeError, ShapeError
 from gpunet.ops.base import Op
 
-__all__ = ["sgd_step"]
+__all__ = ["OptimizerStep"]
 
 
-class SGDStep(Op):
-    """One step of stochastic gradient descent with momentum, in place, in one launch.
+class OptimizerStep(Op):
+    """Base of the steps: their inputs are param, grad, the state, steps, chunks and lr."""
 
-        g = grad + weight_decay * param                     (-grad if maximize)
-        m = momentum * m + (1 - dampening) * g              (m = g where it is fresh)
-        param -= lr * (g + momentum * m if nesterov else m)
+    state: ClassVar[tuple[str, ...]] = ()  # names of the state buffers
+    outputs = ()
 
-    Args:
-        param: (size,) of any float dtype, changed in place.
-        grad: (size,), dtype of param.
-        momentum_buffer: (size,), dtype of param, changed in place; None for momentum 0.
-        chunks: (n, 3) int64, rows (start, length, fresh): the runs of elements to change, without overlap;
-            fresh is 1 where momentum_buffer was never written.
-        lr: (1,), float64 for a float64 param, else float32: on the device, so that a captured step can change it.
-        momentum, dampening, weight_decay, nesterov, maximize: as in torch.optim.SGD.
+    def __init_subclass__(cls) -> None:
+        cls.inputs = ("param", "grad", *cls.state, "steps", "chunks", "lr")
+        cls.mutates = ("param", *cls.state, "steps")
 
-    Raises:
-        ShapeError: the buffers differ in size.
-        DTypeError: the dtypes differ or are not floating-point.
-
-    Source: Polyak 1964; Nesterov 1983; Sutskever et al. 2013.
-
-    Example:
-        >>> param = np.ones(2)
-        >>> sgd_step(param, np.array([1.0, 2.0]), None, np.array([[0, 2, 0]]), np.array([0.5]))
-        >>> param
-        array([0.5, 0. ])
-    """
-
-    name, inputs = "sgd_step", ("param", "grad", "momentum_buffer", "chunks", "lr")
-    optional, outputs, mutates = ("momentum_buffer",), (), ("param", "momentum_buffer")
-    # Implementations unpack the settings in the order in which `bind` names them.
-
-    def bind(
-        self,
-        param: Array,
-        grad: Array,
-        momentum_buffer: Array | None,
-        chunks: Array,
-        lr: Array,
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        weight_decay: float = 0.0,
-        nesterov: bool = False,
-        maximize: bool = False,
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        attrs = {
-            "momentum": float(momentum),
-            "dampening": float(dampening),
-            "weight_decay": float(weight_decay),
-            "nesterov": bool(nesterov),
-            "maximize": bool(maximize),
-        }
-        return (param, grad, momentum_buffer, chunks, lr), attrs
-
-    def infer(
-        self, param: Array, grad: Array, momentum_buffer: Array | None, chunks: Array, lr: Array, **attrs: Any
-    ) -> tuple[()]:
-        self.require_floats(param=param, grad=grad, momentum_buffer=momentum_buffer)
-        self.require_saved((1,), accumulator(param.dtype), lr=lr)
-        buffers = [a for a in (param, grad, momentum_buffer) if a is not None]
-        if any(a.shape != (param.size,) for a in buffers) or chunks.shape[1:] != (3,):
-            raise self.error(
-                ShapeError,
-                "the buffers do not match.",
-                expected="param, grad, momentum_buffer (size,), chunks (n, 3), lr (1,)",
-                param=param,
-                grad=grad,
-                momentum_buffer=momentum_buffer,
-                chunks=chunks,
-                lr=lr,
+    def infer(self, *arrays: Any, **attrs: Any) -> tuple[()]:
+        """Check that all buffers have the size of param, and their dtypes."""
+        named = dict(zip(self.inputs, arrays, strict=True))
+        param, grad, lr = arrays[0], arrays[1], arrays[-1]
+        self.require_floats(param=param, grad=grad)
+        for name in (*self.state, "lr", "steps", "chunks"):
+            array, wanted = named[name], np.int64 if name in ("steps", "chunks") else accumulator(param.dtype)
+            if array is not None and array.dtype != wanted:
+                expected, shown = f"{np.dtype(wanted)}, got {array.dtype}", {"param": param, name: array}
+                raise self.error(DTypeError, f"{name} has the wrong dtype.", expected=expected, **shown)
+        if (
+            any(
+                named[name] is not None and named[name].shape != (param.size,)
+                for name in ("param", "grad", *self.state)
             )
+            or named["steps"].ndim != 1
+            or named["chunks"].shape[1:] != (3,)
+            or lr.shape != (1,)
+        ):
+            expected = f"param, grad, {', '.join(self.state)} (size,), steps (counters,), chunks (n, 3), lr (1,)"
+            raise self.error(ShapeError, "the buffers do not match.", expected=expected, **named)
         return ()
 
-    def reference(
-        self,
-        be: Backend,
-        param: Array,
-        grad: Array,
-        momentum_buffer: Array | None,
-        chunks: Array,
-        lr: Array,
-        **settings: Any,
-    ) -> None:
-        momentum, dampening, weight_decay, nesterov, maximize = settings.values()
-        for start, length, fresh in be.to_numpy(chunks).tolist():
-            part = slice(start, start + length)
-            step = (-grad[part] if maximize else grad[part]) + weight_decay * param[part]
-            if momentum_buffer is not None:
-                velocity = step if fresh else momentum * momentum_buffer[part] + (1 - dampening) * step
-                momentum_buffer[part] = velocity
-                step = step + momentum * velocity if nesterov else velocity
-            param[part] = param[part] - lr * step
+    @staticmethod
+    def rows(be: Backend, param: Array, steps: Array, chunks: Array) -> list[tuple[slice, int]]:
+        """Return each chunk as (its elements, its counter), cut to the buffers as kernels cut it."""
+        return [
+            (slice(max(start, 0), min(start + length, param.size)), counter)
+            for start, length, counter in be.to_numpy(chunks).tolist()
+            if 0 <= counter < steps.size and min(start + length, param.size) > max(start, 0)
+        ]
 
-    def cpu(
-        self,
-        be: Backend,
-        param: Array,
-        grad: Array,
-        momentum_buffer: Array | None,
-        chunks: Array,
-        lr: Array,
-        **settings: Any,
-    ) -> None:
-        momentum, dampening, weight_decay, nesterov, maximize = settings.values()
-        rows = chunks.tolist()
-
-        def update(task: int) -> None:
-            start, length, fresh = rows[task]
-            part = slice(start, start + length)
-            p, step = param[part], np.multiply(grad[part], -1 if maximize else 1)
-            if weight_decay:
-                step += weight_decay * p
-            if momentum_buffer is not None:
-                velocity = momentum_buffer[part]
-                if fresh:
-                    np.copyto(velocity, step)
-                else:
-                    velocity *= momentum
-                    velocity += step if dampening == 0 else (1 - dampening) * step
-                step = step + momentum * velocity if nesterov else velocity
-            p -= lr * step
-
-        blas.parallel(len(rows), update)
-
-    def cuda(
-        self,
-        be: KernelBackend,
-        param: Array,
-        grad: Array,
-        momentum_buffer: Array | None,
-        chunks: Array,
-        lr: Array,
-        **settings: Any,
-    ) -> None:
-        *floats, nesterov, maximize = settings.values()
-        args = (
-            param,
-            grad,
-            momentum_buffer,
-            chunks,
-            lr,
-            *floats,
-            int(nesterov),
-            int(maximize),
-            param.size,
-            be.error_word,
-        )
-        be.launch("optim.cu", "sgd_step", chunks.shape[0], 256, args, REAL=param.dtype)
-
-
-sgd_step = SGDStep()
+    def launch(self, be: KernelBackend, arrays: tuple[Any, ...], settings: dict[str, Any]) -> None:
+        """Launch the kernel of the op's name: its inputs, its settings, and what keeps it inside the buffers."""
+        param, steps, chunks = arrays[0], arrays[-3], arrays[-2]
+        numbers = [int(value) if isinstance(value, bool) else value for value in settings.values()]
+        args = (*arrays, *numbers, param.size, steps.size, be.error_word)
+        be.launch("optim.cu", self.__name__, chunks.shape[0], 256, args, REAL=param.dtype)

@@ -6,11 +6,13 @@ buffer and stay the same objects; backward writes gradients straight into their 
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gpunet import backend
 from gpunet.backend import CONTIGUOUS, Array, layout_of
@@ -18,10 +20,12 @@ from gpunet.backend.dtypes import accumulator
 from gpunet.backend.layout import Layout, from_memory_view, memory_order
 from gpunet.tensor import Parameter
 
-__all__ = ["FlatBuffers"]
+__all__ = ["FlatBuffers", "ParameterState"]
 
 _ALIGNMENT = 32  # elements: every parameter starts on a 128-byte line
 _KERNEL_CHUNK, _CPU_CHUNK = 4096, 65536  # elements that one block, or one pass through the cache, updates
+
+ParameterState = tuple[int, dict[str, npt.NDArray[Any]]]  # how often it was updated; arrays of its shape by name
 
 
 class FlatBuffers:
@@ -29,7 +33,8 @@ class FlatBuffers:
 
     Attributes:
         values, gradients: (size,) arrays that the parameters and their gradients are views of.
-        state: further (size,) arrays by name, made of zeros on first use.
+        state: further (size,) arrays by name, made of zeros on first use; float32 for 16-bit parameters.
+        steps: (counters,) int64, how often each chunk was updated; all chunks of a parameter agree.
     """
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
@@ -41,8 +46,9 @@ class FlatBuffers:
         size = int(ends[-1])
         self.values, self.gradients = (self.backend.zeros((size,), dtype) for _ in range(2))
         self.state: dict[str, Array] = {}
-        self._fresh: set[int] = set(range(len(self.parameters)))
-        self._chunks: dict[tuple[tuple[int, bool], ...], Array] = {}
+        self._rows = list(self._cut())
+        self.steps = self.backend.zeros((sum(map(len, self._rows)),), np.int64)
+        self._tables: dict[tuple[int, ...], Array] = {}
         self._scalars: dict[str, tuple[float, Array]] = {}
         self._views: list[Array] = []
         for parameter, start in zip(self.parameters, self._starts, strict=True):
@@ -52,6 +58,13 @@ class FlatBuffers:
             parameter._move(view, slot)
             self._views.append(view)
 
+    def _cut(self) -> Iterator[list[tuple[int, int, int]]]:
+        """Cut each parameter into chunks (start, length, counter); counters are numbered through."""
+        most, counter = _KERNEL_CHUNK if self.backend.uses_kernels else _CPU_CHUNK, itertools.count()
+        for start, parameter in zip(self._starts, self.parameters, strict=True):
+            size = parameter.numel()
+            yield [(start + at, min(most, size - at), next(counter)) for at in range(0, size, most)]
+
     def current(self) -> bool:
         """Say whether the parameters still live here: `.to(device)` moves them away."""
         return all(p.array is view for p, view in zip(self.parameters, self._views, strict=True))
@@ -59,36 +72,23 @@ class FlatBuffers:
     def state_buffer(self, name: str) -> Array:
         """Return the state array of a name."""
         if name not in self.state:
-            self.state[name] = self.backend.zeros(self.values.shape, self.values.dtype)
+            self.state[name] = self.backend.zeros(self.values.shape, accumulator(self.values.dtype))
         return self.state[name]
 
     def chunks(self) -> Array | None:
-        """Return the table (start, length, fresh) of all parameters that have a gradient; None if none has.
-
-        Each parameter counts as fresh in the first table that it is part of.
-        """
+        """Return the table (start, length, counter) of all parameters that have a gradient; None if none has."""
         active = []
         for i, parameter in enumerate(self.parameters):
             if parameter._grad is not None:
                 if parameter._grad is not parameter._slot:
                     self.backend.copy(parameter._slot, parameter._grad)
-                active.append((i, i in self._fresh))
-        self._fresh.difference_update(i for i, _ in active)
+                active.append(i)
         if not active:
             return None
-        settled = [(i, False) for i, _ in active]  # the table of the steps to come, so that they upload nothing
-        for table in (active, settled):
-            if tuple(table) not in self._chunks:
-                self._chunks[tuple(table)] = self.backend.from_numpy(np.array(list(self._rows(table)), np.int64))
-        return self._chunks[tuple(active)]
-
-    def _rows(self, active: Sequence[tuple[int, bool]]) -> Iterator[tuple[int, int, bool]]:
-        """Cut the active parameters into chunks."""
-        most = _KERNEL_CHUNK if self.backend.uses_kernels else _CPU_CHUNK
-        for i, fresh in active:
-            start, size = self._starts[i], self.parameters[i].numel()
-            for offset in range(0, size, most):
-                yield start + offset, min(most, size - offset), fresh
+        if (key := tuple(active)) not in self._tables:
+            rows = np.array([row for i in active for row in self._rows[i]], np.int64).reshape(-1, 3)
+            self._tables[key] = self.backend.from_numpy(rows)
+        return self._tables[key]
 
     def scalar(self, name: str, value: float) -> Array:
         """Return a (1,) array on the device that holds a setting; it is written only when the value changes."""
@@ -99,18 +99,32 @@ class FlatBuffers:
             self._scalars[name] = known = value, array
         return known[1]
 
-    def take_state(self, other: FlatBuffers) -> None:
-        """Carry state over from other buffers, for the parameters that both hold."""
-        where = {parameter: i for i, parameter in enumerate(other.parameters)}
+    def read_state(self) -> dict[Parameter, ParameterState]:
+        """Return the state of every parameter that was updated, copied to the host."""
+        steps, states = self.backend.to_numpy(self.steps), {}
         for i, parameter in enumerate(self.parameters):
-            j = where.get(parameter)
-            if j is None or j in other._fresh:
-                continue
-            self._fresh.discard(i)
-            for name, buffer in other.state.items():
-                n, start, old_start = parameter.numel(), self._starts[i], other._starts[j]
-                host = other.backend.to_numpy(buffer[old_start : old_start + n]).astype(self.values.dtype)
-                self.backend.copy(self.state_buffer(name)[start : start + n], self.backend.from_numpy(host))
+            counters = [counter for _, _, counter in self._rows[i]]
+            if counters and (step := int(steps[counters[0]])):
+                values = {name: self.backend.to_numpy(self._state_view(name, i)) for name in self.state}
+                states[parameter] = step, {name: value.copy(order="K") for name, value in values.items()}
+        return states
+
+    def write_state(self, states: Mapping[Parameter, ParameterState]) -> None:
+        """Set the state of the parameters that are in `states`; the others keep theirs."""
+        steps = self.backend.to_numpy(self.steps).copy()
+        for i, parameter in enumerate(self.parameters):
+            if parameter in states:
+                step, values = states[parameter]
+                steps[[counter for _, _, counter in self._rows[i]]] = step
+                for name, value in values.items():
+                    target = self._state_view(name, i)
+                    self.backend.copy(target, self.backend.from_numpy(value.astype(target.dtype)))
+        self.backend.copy(self.steps, self.backend.from_numpy(steps))
+
+    def _state_view(self, name: str, i: int) -> Array:
+        """View one parameter's part of a state array, with its shape and layout."""
+        layout = layout_of(self._views[i]) or CONTIGUOUS
+        return _view(self.state_buffer(name), self._starts[i], self.parameters[i].shape, layout)
 
 
 def _view(flat: Array, start: int, shape: tuple[int, ...], layout: Layout) -> Any:

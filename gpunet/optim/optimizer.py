@@ -12,7 +12,7 @@ __all__ = ["Optimizer"]
 
 
 class Optimizer:
-    """Base of all optimizers; subclasses define `_update` for the buffers of one device and dtype.
+    """Base of all optimizers; subclasses define `_check` for settings and `_update` for the buffers of one kind.
 
     Attributes:
         param_groups: one dict per group: "params" and the settings, which may be changed between steps.
@@ -43,7 +43,9 @@ class Optimizer:
         unknown = param_group.keys() - self.defaults.keys() - {"params"}
         if unknown:
             raise ValueError(f"{type(self).__name__}: unknown settings {sorted(unknown)}")
-        self.param_groups.append({**self.defaults, **param_group, "params": parameters})
+        group = {**self.defaults, **param_group, "params": parameters}
+        self._check(group)
+        self.param_groups.append(group)
         self._buffers.append([])
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -67,6 +69,15 @@ class Optimizer:
                     for parameter in flat.parameters:
                         parameter._storage.version += 1
 
+    def _check(self, settings: dict[str, Any]) -> None:
+        """Raise ValueError if a setting of a group is out of range."""
+        raise NotImplementedError
+
+    def _require_non_negative(self, settings: dict[str, Any], *names: str) -> None:
+        for name in names:
+            if not settings[name] >= 0:
+                raise ValueError(f"{type(self).__name__}: {name} must be >= 0, got {settings[name]}")
+
     def _update(self, flat: FlatBuffers, chunks: Any, group: dict[str, Any]) -> None:
         """Change the values in the chunks of one flat buffer."""
         raise NotImplementedError
@@ -80,5 +91,5 @@ def _flatten(parameters: list[Parameter], old: list[FlatBuffers]) -> list[FlatBu
     buffers = [FlatBuffers(members) for members in kinds.values()]
     for flat in buffers:
         for before in old:
-            flat.take_state(before)
+            flat.write_state(before.read_state())
     return buffers

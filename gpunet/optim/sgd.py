@@ -27,7 +27,8 @@ class SGD(Optimizer):
     Raises:
         ValueError: a setting is out of range, or there are no parameters.
 
-    Memory: one value per parameter for momentum; parameters and gradients move to flat buffers at the first step.
+    Memory: one value per parameter for momentum, in float32 for 16-bit parameters; parameters and gradients move to
+    flat buffers at the first step.
 
     Example:
         >>> import gpunet
@@ -50,16 +51,17 @@ class SGD(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        for name, value in (("lr", lr), ("momentum", momentum), ("weight_decay", weight_decay)):
-            if not value >= 0:
-                raise ValueError(f"SGD: {name} must be >= 0, got {value}")
-        if nesterov and (momentum <= 0 or dampening != 0):
-            raise ValueError(f"SGD: nesterov needs momentum > 0 and dampening 0, got {momentum} and {dampening}")
         settings = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
         super().__init__(params, {**settings, "nesterov": nesterov, "maximize": maximize})
+
+    def _check(self, settings: dict[str, Any]) -> None:
+        self._require_non_negative(settings, "lr", "momentum", "weight_decay")
+        momentum, dampening = settings["momentum"], settings["dampening"]
+        if settings["nesterov"] and (momentum <= 0 or dampening != 0):
+            raise ValueError(f"SGD: nesterov needs momentum > 0 and dampening 0, got {momentum} and {dampening}")
 
     def _update(self, flat: FlatBuffers, chunks: Any, group: dict[str, Any]) -> None:
         momentum_buffer = flat.state_buffer("momentum_buffer") if group["momentum"] else None
         settings = {key: group[key] for key in ("momentum", "dampening", "weight_decay", "nesterov", "maximize")}
         lr = flat.scalar("lr", group["lr"])
-        ops.sgd_step(flat.values, flat.gradients, momentum_buffer, chunks, lr, **settings)
+        ops.sgd_step(flat.values, flat.gradients, momentum_buffer, flat.steps, chunks, lr, **settings)

@@ -29,6 +29,7 @@ class Case:
         launches: kernels that the forward call launches, with counts.
         grad_launches: for each input with a gradient, the kernels that this gradient alone launches.
         wide: names of float inputs whose dtype is what the others are computed in.
+        positive: names of float inputs that are >= 0.1.
         torch: the same call in PyTorch: (torch, inputs by name, attrs) -> output.
     """
 
@@ -39,6 +40,7 @@ class Case:
     attrs: dict[str, Any] = field(default_factory=dict)
     integers: dict[str, Callable[[np.random.Generator], Any]] = field(default_factory=dict)
     wide: tuple[str, ...] = ()
+    positive: tuple[str, ...] = ()
     torch: Callable[..., Any] | None = None
     id: str = ""
 
@@ -60,7 +62,11 @@ class Case:
             else:
                 shape = self.shapes.get(name)
                 kind = accumulator(np.dtype(dtype)) if name in self.wide else dtype
-                made[name] = None if shape is None else np.asarray(np.round(rng.standard_normal(shape), 1), kind)
+                if shape is None:
+                    made[name] = None
+                    continue
+                values = np.round(rng.standard_normal(shape), 1)
+                made[name] = np.asarray(abs(values) + 0.1 if name in self.positive else values, kind)
         return made
 
     def magnitude(self, inputs: dict[str, Any]) -> float:

@@ -7,6 +7,7 @@ import pytest
 
 import gpunet
 from gpunet import nn, optim
+from tests.optim.steps import parameters, set_gradients
 
 SETTINGS = [
     {},
@@ -14,17 +15,6 @@ SETTINGS = [
     {"momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1},
     {"momentum": 0.8, "nesterov": True, "maximize": True},
 ]
-
-
-def parameters(be, *shapes):
-    rng = np.random.default_rng(0)
-    return [nn.Parameter(be.from_numpy(rng.standard_normal(shape))) for shape in shapes]
-
-
-def set_gradients(be, params, rng, skip=()):
-    for i, parameter in enumerate(params):
-        gradient = rng.standard_normal(parameter.shape)
-        parameter.grad = None if i in skip else gpunet.Tensor(be.from_numpy(gradient))
 
 
 @pytest.mark.torch
