@@ -20,7 +20,7 @@ examples:
   python -m bench                                   all suites, on NumPy and on the GPU where there is one; two minutes
   python -m bench --wait 600                        the same, when the machine has been idle for three seconds
   python -m bench -k "conv and forward" --out /tmp/conv
-  python -m bench report bench/results/step.json    a table of results that are there
+  python -m bench report bench/results/*.json       a table of results that are there
   python -m bench report cpu.json gpu.json --plot both.png
 
 On a GPU machine, run `pytest bench --backend cupy --benchmark-disable` first: each benchmark once, nothing timed.

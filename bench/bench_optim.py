@@ -25,3 +25,9 @@ def parameter(be: Backend, case: Flat) -> Parameter:
 def test_sgd(measure: Callable[..., None], be: Backend, case: Flat) -> None:
     optimizer = optim.SGD([parameter(be, case)], lr=1e-3, momentum=0.9)
     measure(optimizer.step, "SGD with momentum", case, work.sgd(case))
+
+
+@pytest.mark.cases(*PARAMETERS, tiny=TINY_PARAMETERS)
+def test_adam(measure: Callable[..., None], be: Backend, case: Flat) -> None:
+    optimizer = optim.Adam([parameter(be, case)])
+    measure(optimizer.step, "Adam", case, work.adam(case))

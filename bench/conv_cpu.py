@@ -3,7 +3,7 @@
 Each direction is timed beside its floor: the same block GEMMs on prefilled, reused block buffers, with the
 same threads, interleaved in the same run.
 
-    python -m bench.conv_cpu [--json bench/results/conv_cpu.json] [--rounds 120]
+    python -m bench.conv_cpu [--json bench/results/peers/conv_cpu.json] [--rounds 120]
 """
 
 from __future__ import annotations

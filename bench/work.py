@@ -1,7 +1,7 @@
 """How much work there is at least: floating-point operations, and bytes that must move to and from memory.
 
-A multiplication, an addition, a comparison, a division, an exponential, a logarithm and a square root count as one
-operation each. Bytes are the least traffic: each input is read once and each output written once, however often a
+A multiplication, an addition, a comparison, a division, and a function such as exp, log, tanh or a square root count as
+one operation each. Bytes are the least traffic: each input is read once and each output written once, however often a
 program really touches them. Rates made from these numbers are therefore what a caller gets, not what the hardware did.
 """
 
@@ -51,10 +51,23 @@ def linear(n: int, inputs: int, outputs: int, direction: Direction, itemsize: in
     return conv(Conv(n, inputs, outputs, 1, 1), direction, itemsize)
 
 
-def relu(shape: Shape, which: Pass, itemsize: int = 4) -> Work:
-    """Count a comparison per element; forward reads x and writes y, the gradient reads gy and y and writes gx."""
+# Operations per element, forward and gradient: leaky_relu compares and multiplies; elu compares, takes exp, subtracts
+# and multiplies, its gradient compares, takes exp and multiplies twice; sigmoid negates, takes exp, adds and divides,
+# its gradient is gy * (1 - y) * y; tanh is one, its gradient gy * (1 - y * y).
+_ACTIVATIONS = {"relu": (1, 1), "leaky_relu": (2, 2), "elu": (4, 4), "sigmoid": (4, 3), "tanh": (1, 3)}
+
+
+def activation(name: str, shape: Shape, which: Pass, itemsize: int = 4) -> Work:
+    """Count an activation; forward reads x and writes y, the gradient reads gy and x or y and writes gx."""
     elements = math.prod(shape)
-    return Work(elements, (2 if which == "forward" else 3) * elements * itemsize)
+    per_element = _ACTIVATIONS[name][which == "gradient"]
+    return Work(per_element * elements, (2 if which == "forward" else 3) * elements * itemsize)
+
+
+def dropout(shape: Shape, itemsize: int = 4) -> Work:
+    """Count forward or gradient: a comparison and a multiplication per element; making random bits is not counted."""
+    elements = math.prod(shape)
+    return Work(2 * elements, 2 * elements * itemsize)
 
 
 def max_pool(shape: Pool, which: Pass, itemsize: int = 4) -> Work:
@@ -81,6 +94,14 @@ def sgd(shape: Flat, itemsize: int = 4) -> Work:
     return Work(4 * shape.size, 5 * shape.size * itemsize)
 
 
+def adam(shape: Flat, itemsize: int = 4) -> Work:
+    """Count m = m + (1-b1)*(g-m) (3), v = b2*v + (1-b2)*g*g (4) and p = p - step*m / (sqrt(v)/c + eps) (6).
+
+    Reads p, g, m and v; writes p, m and v.
+    """
+    return Work(13 * shape.size, 7 * shape.size * itemsize)
+
+
 def train_step(step: Step) -> Work:
     """Add up a training step of the MLP or the CNN: forward, loss, all gradients, SGD with momentum.
 
@@ -95,7 +116,7 @@ def train_step(step: Step) -> Work:
             total += linear(step.n, inputs, outputs, direction)
     for which in PASSES:
         for shape in step.activations:
-            total += relu(shape, which)
+            total += activation("relu", shape, which)
         if step.pool:
             total += max_pool(step.pool, which)
     return total

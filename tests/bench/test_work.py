@@ -46,9 +46,11 @@ def test_loss_counts_each_step_of_the_formula():
 
 
 def test_elementwise_and_optimizer_traffic():
-    assert work.relu((2, 3), "forward") == Work(6, 2 * 6 * 4)
-    assert work.relu((2, 3), "gradient") == Work(6, 3 * 6 * 4)
+    assert work.activation("relu", (2, 3), "forward") == Work(6, 2 * 6 * 4)
+    assert work.activation("sigmoid", (2, 3), "gradient") == Work(3 * 6, 3 * 6 * 4)
+    assert work.dropout((2, 3)) == Work(2 * 6, 2 * 6 * 4)
     assert work.sgd(Flat(10)) == Work(40, 5 * 40)
+    assert work.adam(Flat(10)) == Work(130, 7 * 40)
 
 
 def test_a_training_step_is_the_sum_of_its_parts():
@@ -66,7 +68,8 @@ def test_a_training_step_leaves_out_the_gradient_of_the_images_only():
     products = 3 * forward - work.conv(step.convs[0], "input gradient").flops
     rest = [work.cross_entropy(Rows(2, 10)), work.sgd(Flat(2346))]
     for which in work.PASSES:
-        rest += [work.relu((2, 4, 13, 13), which), work.relu((2, 8, 11, 11), which), work.max_pool(step.pool, which)]
+        rest += [work.activation("relu", layer.y, which) for layer in step.convs]
+        rest += [work.max_pool(step.pool, which)]
     assert work.train_step(step).flops == products + sum(part.flops for part in rest)
 
 
