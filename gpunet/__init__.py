@@ -24,7 +24,7 @@ from gpunet.errors import (
     ShapeError,
 )
 from gpunet.tensor import Parameter, Tensor, from_numpy, gradcheck, no_grad, tensor
-from gpunet.tensor.functions import add, flatten, relu, reshape
+from gpunet.tensor.functions import add, flatten, relu, reshape, sigmoid, tanh
 
 __version__ = "0.1.0"
 
@@ -58,6 +58,8 @@ __all__ = [
     "optim",
     "relu",
     "reshape",
+    "sigmoid",
+    "tanh",
     "tensor",
     "uint8",
 ]

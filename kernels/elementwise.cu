@@ -4,23 +4,6 @@
 #endif
 #include "common.cuh"
 
-// One thread computes one element. NaN passes through: only x <= 0 becomes 0.
-extern "C" __global__ void __launch_bounds__(256) relu_forward(REAL* y, const REAL* x, long long count) {
-    long long i = global_thread();
-    if (i >= count) return;
-    ACC value = x[i];
-    y[i] = value <= 0 ? 0 : value;
-}
-
-// The gradient passes where the output is positive, or NaN; at 0 it is 0.
-extern "C" __global__ void __launch_bounds__(256) relu_backward(
-    REAL* gx, const REAL* gy, const REAL* y, long long count) {
-    long long i = global_thread();
-    if (i >= count) return;
-    ACC value = y[i], gradient = gy[i];
-    gx[i] = value <= 0 ? 0 : gradient;
-}
-
 // One thread adds one pair; `x_axes` and `y_axes` walk the operands in memory order of the output, with
 // element strides that are 0 along broadcast axes.
 extern "C" __global__ void __launch_bounds__(256) add_forward(

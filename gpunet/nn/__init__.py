@@ -1,7 +1,7 @@
 """Layers, with PyTorch's names, defaults and state_dict keys."""
 
 from gpunet.nn import functional, init
-from gpunet.nn.activation import ReLU
+from gpunet.nn.activation import ELU, LeakyReLU, ReLU, Sigmoid, Tanh
 from gpunet.nn.container import Sequential
 from gpunet.nn.conv import Conv2d
 from gpunet.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
@@ -12,6 +12,7 @@ from gpunet.nn.pool import MaxPool2d
 from gpunet.tensor import Parameter
 
 __all__ = [
+    "ELU",
     "Conv2d",
     "CrossEntropyLoss",
     "Dropout",
@@ -19,12 +20,15 @@ __all__ = [
     "Dropout2d",
     "Dropout3d",
     "Flatten",
+    "LeakyReLU",
     "Linear",
     "MaxPool2d",
     "Module",
     "Parameter",
     "ReLU",
     "Sequential",
+    "Sigmoid",
+    "Tanh",
     "functional",
     "init",
 ]

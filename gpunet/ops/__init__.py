@@ -4,6 +4,7 @@ y = ops.conv2d(x, w, b, stride=2)
 gx, gw, gb = ops.conv2d.grad(gy, x, w, stride=2)
 """
 
+from gpunet.ops.activation import elu, leaky_relu, relu, sigmoid, tanh
 from gpunet.ops.cast import cast
 from gpunet.ops.conv import (
     conv1d,
@@ -17,7 +18,7 @@ from gpunet.ops.conv import (
     conv3d_weight,
 )
 from gpunet.ops.dropout import dropout, dropout1d, dropout2d, dropout3d
-from gpunet.ops.elementwise import add, relu
+from gpunet.ops.elementwise import add
 from gpunet.ops.linear import linear
 from gpunet.ops.loss import cross_entropy
 from gpunet.ops.optim_adam import adam_step
@@ -44,7 +45,9 @@ __all__ = [
     "dropout1d",
     "dropout2d",
     "dropout3d",
+    "elu",
     "flatten",
+    "leaky_relu",
     "linear",
     "max_pool1d",
     "max_pool2d",
@@ -52,5 +55,7 @@ __all__ = [
     "relu",
     "reshape",
     "sgd_step",
+    "sigmoid",
     "sum_to_size",
+    "tanh",
 ]

@@ -1,4 +1,4 @@
-"""Elementwise ops: relu, add."""
+"""Elementwise ops over several inputs, and how the CPU shares elementwise work."""
 
 from __future__ import annotations
 
@@ -11,72 +11,12 @@ from gpunet.backend import CONTIGUOUS, Array, Backend, blas, layout_of
 from gpunet.backend.kernel_backend import KernelBackend, blocks
 from gpunet.backend.layout import coalesce, memory_view
 from gpunet.errors import ShapeError
-from gpunet.ops.base import Op, Out, like
+from gpunet.ops.base import Op, Out
 from gpunet.ops.reduce import sum_to_size
 
-__all__ = ["add", "relu"]
+__all__ = ["add", "flat", "in_chunks"]
 
 _CHUNK = 1 << 16  # elements
-
-
-class ReLU(Op):
-    """Rectified linear unit, elementwise.
-
-        y = max(x, 0)
-
-    NaN passes through. The gradient is gy where y > 0, else 0; in particular it is 0 at x = 0.
-
-    Args:
-        x: any shape, any float dtype.
-
-    Returns:
-        Shape, dtype and layout of x.
-
-    Raises:
-        DTypeError: x is not floating-point.
-
-    Memory: the gradient reads y, not x.
-    Source: Nair and Hinton 2010.
-
-    Example:
-        >>> relu(np.array([-1.0, 0.0, 2.0]))
-        array([0., 0., 2.])
-    """
-
-    name, saves, gradients = "relu", ("y",), ("x",)
-
-    def bind(self, x: Array) -> tuple[tuple[Array], dict[str, Any]]:
-        return (x,), {}
-
-    def infer(self, x: Array) -> tuple[Out]:
-        self.require_floats(x=x)
-        return (like(x),)
-
-    def reference(self, be: Backend, y: Array, x: Array) -> None:
-        be.xp.maximum(x, 0, out=y)
-
-    def cpu(self, be: Backend, y: Array, x: Array) -> None:
-        in_chunks(lambda y, x: np.maximum(x, 0, out=y), *flat(be, y, x))
-
-    def cuda(self, be: KernelBackend, y: Array, x: Array) -> None:
-        x = be.dense(x, layout_of(y) or CONTIGUOUS)
-        be.launch("elementwise.cu", "relu_forward", blocks(y.size), 256, (y, x, y.size), REAL=y.dtype)
-
-    def infer_grad(self, gy: Array, y: Array) -> tuple[Out]:
-        self.require_floats(y=y)
-        self.require_saved(y.shape, y.dtype, gy=gy)
-        return (like(y),)
-
-    def grad_reference(self, be: Backend, gx: Array, gy: Array, y: Array) -> None:
-        gx[...] = be.xp.where(y <= 0, 0, gy)
-
-    def grad_cpu(self, be: Backend, gx: Array, gy: Array, y: Array) -> None:
-        in_chunks(_keep_where_positive, *flat(be, gx, gy, y))
-
-    def grad_cuda(self, be: KernelBackend, gx: Array, gy: Array, y: Array) -> None:
-        layout = layout_of(gx) or CONTIGUOUS
-        args = (gx, be.dense(gy, layout), be.dense(y, layout), gx.size)
-        be.launch("elementwise.cu", "relu_backward", blocks(gx.size), 256, args, REAL=gx.dtype)
 
 
 class Add(Op):
@@ -163,12 +103,4 @@ def in_chunks(work: Callable[..., object], *arrays: Array) -> None:
     blas.parallel(len(pieces), lambda i: work(*(array[pieces[i]] for array in arrays)))
 
 
-def _keep_where_positive(gx: Array, gy: Array, y: Array) -> None:
-    """gx = 0 where y <= 0, else gy: by clearing bits, because assignment through a mask is ten times slower."""
-    bits = np.dtype(f"i{gy.itemsize}")
-    keep = np.subtract((y <= 0).view(np.int8), 1)
-    np.bitwise_and(gy.view(bits), keep, out=gx.view(bits))
-
-
-relu = ReLU()
 add = Add()

@@ -347,6 +347,14 @@ class Tensor:
         """See `gpunet.relu`."""
         return apply(ops.relu, self)
 
+    def sigmoid(self) -> Tensor:
+        """See `gpunet.sigmoid`."""
+        return apply(ops.sigmoid, self)
+
+    def tanh(self) -> Tensor:
+        """See `gpunet.tanh`."""
+        return apply(ops.tanh, self)
+
     def reshape(self, *shape: Any) -> Tensor:
         """See `gpunet.reshape`; sizes may be given one by one."""
         return apply(ops.reshape, self, _sizes(shape))

@@ -127,16 +127,16 @@ WRONG = [
 def test_wrong_arguments_are_refused_before_the_launch(be, change, text):
     before = dict(be.launched)
     with pytest.raises(KernelError, match=f"relu_forward: {text}"):
-        be.launch("elementwise.cu", "relu_forward", 1, 256, change(be, good(be)), REAL=np.float32)
+        be.launch("activation.cu", "relu_forward", 1, 256, change(be, good(be)), REAL=np.float32)
     assert be.launched["relu_forward"] == before.get("relu_forward", 0)
 
 
 @pytest.mark.only_backends("emulated", "cupy")
 def test_wrong_macros_grids_and_structs_are_refused(be):
-    with pytest.raises(KernelError, match=r"elementwise\.cu needs the macros \('REAL',\), got \(\)"):
-        be.launch("elementwise.cu", "relu_forward", 1, 256, good(be))
+    with pytest.raises(KernelError, match=r"activation\.cu needs the macros \('REAL',\), got \(\)"):
+        be.launch("activation.cu", "relu_forward", 1, 256, good(be))
     with pytest.raises(KernelError, match=r"the grid .* exceeds the limit"):
-        be.launch("elementwise.cu", "relu_forward", (1, 70000), 256, good(be), REAL=np.float32)
+        be.launch("activation.cu", "relu_forward", (1, 70000), 256, good(be), REAL=np.float32)
     with pytest.raises(KernelError, match=r"struct Gemm has the fields .*'M', 'N', 'K'.*, got \('M',\)"):
         be.struct("gemm.cu", "Gemm", M=1)
     with pytest.raises(KernelError, match="kernels walk at most 8 axes"):
@@ -148,7 +148,7 @@ def test_wrong_macros_grids_and_structs_are_refused(be):
 @pytest.mark.only_backends("emulated", "cupy")
 def test_an_empty_grid_launches_nothing(be):
     before = be.launched["relu_forward"]
-    be.launch("elementwise.cu", "relu_forward", 0, 256, good(be), REAL=np.float32)
+    be.launch("activation.cu", "relu_forward", 0, 256, good(be), REAL=np.float32)
     assert be.launched["relu_forward"] == before
 
 
@@ -156,4 +156,4 @@ def test_an_empty_grid_launches_nothing(be):
 def test_a_write_outside_an_array_is_found(be):
     y, x = be.zeros((4,), np.float32), be.zeros((8,), np.float32)
     with pytest.raises(KernelError, match=r"relu_forward: wrote outside an array of shape \(4,\) float32"):
-        be.launch("elementwise.cu", "relu_forward", 1, 256, (y, x, 5), REAL=np.float32)
+        be.launch("activation.cu", "relu_forward", 1, 256, (y, x, 5), REAL=np.float32)

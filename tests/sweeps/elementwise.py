@@ -31,4 +31,4 @@ def broadcasting(draw: Draw, op: ops.base.Op) -> Case:
     return Case(op, dict(zip(op.inputs, pair, strict=True)), {})
 
 
-SWEEPS = [unary(ops.relu), Sweep(ops.add, broadcasting(ops.add))]
+SWEEPS = [Sweep(ops.add, broadcasting(ops.add))]

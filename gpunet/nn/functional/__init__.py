@@ -1,11 +1,12 @@
 """Functions on tensors, one file per family: what PyTorch has as torch.nn.functional (F)."""
 
+from gpunet.nn.functional.activation import elu, leaky_relu, relu
 from gpunet.nn.functional.conv import conv1d, conv2d, conv3d
 from gpunet.nn.functional.dropout import dropout, dropout1d, dropout2d, dropout3d
 from gpunet.nn.functional.linear import linear
 from gpunet.nn.functional.loss import cross_entropy
 from gpunet.nn.functional.pool import max_pool1d, max_pool2d, max_pool3d
-from gpunet.tensor.functions import relu
+from gpunet.tensor.functions import sigmoid, tanh
 
 __all__ = [
     "conv1d",
@@ -16,9 +17,13 @@ __all__ = [
     "dropout1d",
     "dropout2d",
     "dropout3d",
+    "elu",
+    "leaky_relu",
     "linear",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
     "relu",
+    "sigmoid",
+    "tanh",
 ]

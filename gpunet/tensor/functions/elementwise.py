@@ -5,18 +5,7 @@ from __future__ import annotations
 from gpunet import ops
 from gpunet.tensor.tensor import Tensor, apply
 
-__all__ = ["add", "relu"]
-
-
-def relu(input: Tensor) -> Tensor:
-    """Rectified linear unit: max(input, 0), elementwise; see `gpunet.ops.relu`.
-
-    Example:
-        >>> import gpunet
-        >>> relu(gpunet.tensor([-1.0, 2.0]))
-        tensor([0., 2.])
-    """
-    return apply(ops.relu, input)
+__all__ = ["add"]
 
 
 def add(input: Tensor, other: Tensor) -> Tensor:

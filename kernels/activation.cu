@@ -1,0 +1,64 @@
+// Activations. All arrays are dense in one common layout, so the order of their elements does not matter.
+#ifndef REAL
+#error "define REAL"
+#endif
+#include "common.cuh"
+
+// One thread computes one element: out = formula(inputs).
+template <typename Formula, typename... Inputs>
+__device__ __forceinline__ void each(REAL* out, long long count, Formula formula, const Inputs*... inputs) {
+    long long i = global_thread();
+    if (i < count) out[i] = formula(inputs[i]...);
+}
+
+// NaN passes through: only x <= 0 becomes 0.
+extern "C" __global__ void __launch_bounds__(256) relu_forward(REAL* y, const REAL* x, long long count) {
+    each(y, count, [](ACC x) { return x <= 0 ? 0 : x; }, x);
+}
+
+// The gradient passes where the output is positive, or NaN; at 0 it is 0.
+extern "C" __global__ void __launch_bounds__(256) relu_backward(
+    REAL* gx, const REAL* gy, const REAL* y, long long count) {
+    each(gx, count, [](ACC gy, ACC y) { return y <= 0 ? 0 : gy; }, gy, y);
+}
+
+// Only exp of what is not positive is taken, so nothing overflows.
+extern "C" __global__ void __launch_bounds__(256) sigmoid_forward(REAL* y, const REAL* x, long long count) {
+    each(y, count, [](ACC x) {
+        ACC small = exp(-fabs(x));
+        return (x < 0 ? small : 1) / (1 + small);
+    }, x);
+}
+
+extern "C" __global__ void __launch_bounds__(256) sigmoid_backward(
+    REAL* gx, const REAL* gy, const REAL* y, long long count) {
+    each(gx, count, [](ACC gy, ACC y) { return gy * (1 - y) * y; }, gy, y);
+}
+
+extern "C" __global__ void __launch_bounds__(256) tanh_forward(REAL* y, const REAL* x, long long count) {
+    each(y, count, [](ACC x) { return tanh(x); }, x);
+}
+
+extern "C" __global__ void __launch_bounds__(256) tanh_backward(
+    REAL* gx, const REAL* gy, const REAL* y, long long count) {
+    each(gx, count, [](ACC gy, ACC y) { return gy * (1 - y * y); }, gy, y);
+}
+
+extern "C" __global__ void __launch_bounds__(256) elu_forward(REAL* y, const REAL* x, ACC alpha, long long count) {
+    each(y, count, [=](ACC x) { return x <= 0 ? alpha * expm1(x) : x; }, x);
+}
+
+extern "C" __global__ void __launch_bounds__(256) elu_backward(
+    REAL* gx, const REAL* gy, const REAL* x, ACC alpha, long long count) {
+    each(gx, count, [=](ACC gy, ACC x) { return x <= 0 ? gy * alpha * exp(x) : gy; }, gy, x);
+}
+
+extern "C" __global__ void __launch_bounds__(256) leaky_relu_forward(
+    REAL* y, const REAL* x, ACC slope, long long count) {
+    each(y, count, [=](ACC x) { return x > 0 ? x : x * slope; }, x);
+}
+
+extern "C" __global__ void __launch_bounds__(256) leaky_relu_backward(
+    REAL* gx, const REAL* gy, const REAL* x, ACC slope, long long count) {
+    each(gx, count, [=](ACC gy, ACC x) { return x > 0 ? gy : gy * slope; }, gy, x);
+}
