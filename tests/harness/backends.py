@@ -31,9 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    unknown = required() - set(BACKENDS) - {"torch"}
-    if unknown:
-        raise pytest.UsageError(f"GPUNET_REQUIRE names {sorted(unknown)}; known are numpy, emulated, cupy, torch")
+    known = [*BACKENDS, "torch", "notebooks"]
+    if unknown := required() - set(known):
+        raise pytest.UsageError(f"GPUNET_REQUIRE names {sorted(unknown)}; known are {', '.join(known)}")
 
 
 def selected(config: pytest.Config) -> list[str]:
