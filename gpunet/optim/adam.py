@@ -41,6 +41,8 @@ class Adam(Optimizer):
         0.75
     """
 
+    _state_names, _count_steps = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"), True
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -63,16 +65,20 @@ class Adam(Optimizer):
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"{type(self).__name__}: betas must be two numbers in [0, 1), got {betas}")
 
+    def _needed_state(self, settings: dict[str, Any]) -> tuple[str, ...]:
+        return ("step", *self._state_names[: 3 if settings["amsgrad"] else 2])
+
     def _update(self, flat: FlatBuffers, chunks: Any, group: dict[str, Any]) -> None:
-        names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if group["amsgrad"] else ("exp_avg", "exp_avg_sq")
-        state = [flat.state_buffer(name) for name in names]
+        exp_avg, exp_avg_sq = (flat.state_buffer(name) for name in self._state_names[:2])
+        max_exp_avg_sq = flat.state_buffer("max_exp_avg_sq") if group["amsgrad"] else None
         beta1, beta2 = group["betas"]
         settings = {key: group[key] for key in ("eps", "weight_decay", "decoupled_weight_decay", "maximize")}
         ops.adam_step(
             flat.values,
             flat.gradients,
-            *state,
-            *([] if group["amsgrad"] else [None]),
+            exp_avg,
+            exp_avg_sq,
+            max_exp_avg_sq,
             flat.steps,
             chunks,
             flat.scalar("lr", group["lr"]),
@@ -116,3 +122,8 @@ class AdamW(Adam):
         maximize: bool = False,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True)
+
+    def _check(self, settings: dict[str, Any]) -> None:
+        super()._check(settings)
+        if not settings["decoupled_weight_decay"]:
+            raise ValueError("AdamW: decoupled_weight_decay must be True\n  hint: Adam without it is optim.Adam")

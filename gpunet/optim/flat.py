@@ -110,15 +110,16 @@ class FlatBuffers:
         return states
 
     def write_state(self, states: Mapping[Parameter, ParameterState]) -> None:
-        """Set the state of the parameters that are in `states`; the others keep theirs."""
-        steps = self.backend.to_numpy(self.steps).copy()
+        """Replace the state; parameters that are not in `states` start anew."""
+        steps = np.zeros(self.steps.shape, np.int64)
+        for buffer in self.state.values():
+            self.backend.fill(buffer, 0)
         for i, parameter in enumerate(self.parameters):
-            if parameter in states:
-                step, values = states[parameter]
-                steps[[counter for _, _, counter in self._rows[i]]] = step
-                for name, value in values.items():
-                    target = self._state_view(name, i)
-                    self.backend.copy(target, self.backend.from_numpy(value.astype(target.dtype)))
+            step, values = states.get(parameter, (0, {}))
+            steps[[counter for _, _, counter in self._rows[i]]] = step
+            for name, value in values.items():
+                target = self._state_view(name, i)
+                self.backend.copy(target, self.backend.from_numpy(value.astype(target.dtype)))
         self.backend.copy(self.steps, self.backend.from_numpy(steps))
 
     def _state_view(self, name: str, i: int) -> Array:

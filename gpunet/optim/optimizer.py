@@ -1,11 +1,12 @@
-"""What every optimizer shares: parameter groups, flat buffers, zero_grad."""
+"""What every optimizer shares: parameter groups, flat buffers, zero_grad, state dicts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
-from gpunet.optim.flat import FlatBuffers
+from gpunet.optim.flat import FlatBuffers, ParameterState
+from gpunet.optim.state_dict import checked_groups, checked_states, pack
 from gpunet.tensor import Parameter, Tensor
 
 __all__ = ["Optimizer"]
@@ -17,6 +18,9 @@ class Optimizer:
     Attributes:
         param_groups: one dict per group: "params" and the settings, which may be changed between steps.
     """
+
+    _state_names: ClassVar[tuple[str, ...]] = ()  # of all arrays that a parameter may have
+    _count_steps: ClassVar[bool] = False  # whether its state has a step count, too
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
@@ -59,15 +63,69 @@ class Optimizer:
 
     def step(self) -> None:
         """Update all parameters that have a gradient."""
+        self._flatten()
         for group, buffers in zip(self.param_groups, self._buffers, strict=True):
-            if not buffers or not all(flat.current() for flat in buffers):
-                buffers[:] = _flatten(group["params"], buffers)
             for flat in buffers:
                 chunks = flat.chunks()
                 if chunks is not None:
                     self._update(flat, chunks, group)
                     for parameter in flat.parameters:
                         parameter._storage.version += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return settings and state in PyTorch's structure: a snapshot on the CPU, which later steps leave alone.
+
+        Returns:
+            {"state": {number: {"step": ..., "exp_avg": ...}}, "param_groups": [{"lr": ..., "params": [number]}]}.
+            Parameters are numbered in the order of the groups; one that was never updated has no state. The
+            state is Tensors of the parameter's shape, in float32 for 16-bit parameters.
+
+        Example:
+            >>> import gpunet
+            >>> optimizer = gpunet.optim.Adam([gpunet.nn.Parameter(gpunet.tensor([1.0]))])
+            >>> optimizer.state_dict()["param_groups"][0]["betas"]
+            (0.9, 0.999)
+        """
+        states: dict[Parameter, ParameterState] = {}
+        for buffers in self._buffers:
+            for flat in buffers:
+                states.update(flat.read_state())
+        return pack(self.param_groups, states, self._count_steps)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take settings and state from what `state_dict` returned, here or in PyTorch; checked before the first write.
+
+        Args:
+            state_dict: of the same kind of optimizer, with groups of the same sizes. Arrays may be Tensors, NumPy
+                arrays, or CPU tensors of PyTorch. Parameters without state start anew; settings that are
+                missing take their default, and PyTorch's `foreach`, `fused` and the like are left out.
+
+        Raises:
+            ValueError: it is of another kind, its groups differ, or a setting is out of range.
+            ShapeError: a shape differs from that of the parameter.
+        """
+        name = type(self).__name__
+        settings = checked_groups(name, self.param_groups, self.defaults, state_dict)
+        for group in settings:
+            self._check(group)
+        known = {*self._state_names, *(["step"] if self._count_steps else [])}
+        needed = [self._needed_state(group) for group in settings]
+        states = checked_states(name, self.param_groups, state_dict, known, needed)
+        self._flatten()
+        for group, buffers, new in zip(self.param_groups, self._buffers, settings, strict=True):
+            group.update(new)
+            for flat in buffers:
+                flat.write_state(states)
+
+    def _flatten(self) -> None:
+        """Move the parameters of every group to flat buffers, unless they are there."""
+        for group, buffers in zip(self.param_groups, self._buffers, strict=True):
+            if not buffers or not all(flat.current() for flat in buffers):
+                buffers[:] = _gather(group["params"], buffers)
+
+    def _needed_state(self, settings: dict[str, Any]) -> tuple[str, ...]:
+        """Return what a parameter's saved state must have, if it has any."""
+        return ()
 
     def _check(self, settings: dict[str, Any]) -> None:
         """Raise ValueError if a setting of a group is out of range."""
@@ -83,13 +141,13 @@ class Optimizer:
         raise NotImplementedError
 
 
-def _flatten(parameters: list[Parameter], old: list[FlatBuffers]) -> list[FlatBuffers]:
+def _gather(parameters: list[Parameter], old: list[FlatBuffers]) -> list[FlatBuffers]:
     """Gather parameters by device and dtype, and carry state over from the buffers they had."""
     kinds: dict[Any, list[Parameter]] = {}
     for parameter in parameters:
         kinds.setdefault((parameter.device, parameter.dtype), []).append(parameter)
+    states = {parameter: state for flat in old for parameter, state in flat.read_state().items()}
     buffers = [FlatBuffers(members) for members in kinds.values()]
-    for flat in buffers:
-        for before in old:
-            flat.write_state(before.read_state())
+    for flat in buffers if old else ():
+        flat.write_state(states)
     return buffers

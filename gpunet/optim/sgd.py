@@ -40,6 +40,8 @@ class SGD(Optimizer):
         0.5
     """
 
+    _state_names = ("momentum_buffer",)
+
     def __init__(
         self,
         params: Iterable[Any],
