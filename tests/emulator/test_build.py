@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -21,11 +22,12 @@ def run_add(module: RawModule) -> int:
 
 @pytest.fixture
 def cache(monkeypatch, tmp_path):
-    """An empty cache that already has the runtime, which takes long to compile."""
-    ready = build.runtime("fast", build.cache_directory())
+    """An empty cache that already has the runtime and the header, which take long to compile."""
     folder = tmp_path / "cache" / "emulator"
     folder.mkdir(parents=True)
-    shutil.copy(ready, folder)
+    shutil.copy(build.runtime("fast", build.cache_directory()), folder)
+    ahead = build.header("fast", build.cache_directory())
+    shutil.copytree(ahead, folder / ahead.name)
     monkeypatch.setenv("GPUNET_CACHE_DIR", str(tmp_path / "cache"))
     return folder
 
@@ -155,3 +157,18 @@ def test_asan_mode_outside_a_prepared_process_is_refused():
     with pytest.raises(KernelError, match="asan_environment"):
         RawModule(code=ADD, mode="asan")
     assert asan_environment().keys() == {"LD_PRELOAD", "ASAN_OPTIONS", "PYTHONMALLOC", "GPUNET_EMULATOR_MODE"}
+
+
+def test_the_header_is_compiled_once_for_all_kernels(cache, monkeypatch):
+    run, messages = build._run, []
+
+    def list_headers(command, stdin=None):
+        result = run([*command, "-H"] if "-c" in command else command, stdin)
+        messages.append(result.stderr)
+        return result
+
+    monkeypatch.setattr(build, "_run", list_headers)
+    assert run_add(RawModule(code=ADD, options=["-DAMOUNT=9"])) == 9
+    headers = "".join(messages)
+    assert re.search(r"^! .*cuda\.h\.gch$", headers, re.MULTILINE), "! marks a precompiled header in use"
+    assert "type_traits" not in headers

@@ -44,7 +44,8 @@ def prebuild(modes: Sequence[str]) -> None:
     if not jobs or emulator.unavailable():
         return
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        list(pool.map(lambda mode: build.runtime(mode, build.cache_directory()), modes))
+        shared = [(make, mode) for mode in modes for make in (build.runtime, build.header)]
+        list(pool.map(lambda job: job[0](job[1], build.cache_directory()), shared))
         list(pool.map(lambda job: _build(*job), jobs))
 
 
