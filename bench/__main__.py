@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench import plot, report, timing
 from gpunet import backend
+from tests.harness.backends import required
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
@@ -58,7 +59,8 @@ def measure(options: argparse.Namespace) -> int:
             f"the machine was not idle for three seconds within {options.wait:g} s: nothing measured", file=sys.stderr
         )
         return 1
-    chosen = options.backend or [name for name in report.KINDS if name != "cupy" or not backend.unavailable("cuda")]
+    cupy = "cupy" in required() or not backend.unavailable("cuda")
+    chosen = options.backend or [name for name in report.KINDS if name != "cupy" or cupy]
     with tempfile.TemporaryDirectory() as folder:
         measured = Path(folder, "measured.json")
         command = [sys.executable, "-m", "pytest", "bench", "--benchmark-quiet", f"--benchmark-json={measured}"]
@@ -68,12 +70,16 @@ def measure(options: argparse.Namespace) -> int:
             print("python -m bench: pytest measured nothing", file=sys.stderr)
             return code or 1
         suites = report.read(measured)
+    print(report.table(suites))
+    if code:
+        print("python -m bench: pytest failed, so nothing is written", file=sys.stderr)
+        return code
     out = options.out or RESULTS
     for suite in suites:
         timing.save(out / f"{suite.name}.json", suite.name, suite.results, suite.where)
     plot.save(suites, out / "bench.png")
-    print(report.table(suites), f"\nwritten to {out}: bench.png, {', '.join(f'{suite.name}.json' for suite in suites)}")
-    return code
+    print(f"\nwritten to {out}: bench.png, {', '.join(f'{suite.name}.json' for suite in suites)}")
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as command
-from gpunet import emulator
+from gpunet import backend, emulator
 from tests.harness.backends import missing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +69,16 @@ def test_the_command_measures_and_writes_files_table_and_plot(tmp_path):
     assert extra["gb_per_s"] == pytest.approx(extra["bytes"] / result["median"] / 1e9)
     again = run("-m", "bench", "report", tmp_path / "loss.json", "--plot", tmp_path / "again.png")
     assert again.returncode == 0 and "N64 C10" in again.stdout and (tmp_path / "again.png").exists()
+
+
+def test_a_gpu_that_is_required_but_missing_fails_and_nothing_is_written(tmp_path, monkeypatch, capfd):
+    if not backend.unavailable("cuda"):
+        pytest.skip("there is a GPU here")
+    monkeypatch.setenv("GPUNET_REQUIRE", "cupy")
+    assert command.main(["-k", "cross_entropy and N64", "--out", str(tmp_path / "new")]) == 1
+    out, err = capfd.readouterr()
+    assert "GPUNET_REQUIRE names cupy, but:" in out and "N64 C10" in out and "nothing is written" in err
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_part_of_the_suites_does_not_replace_whole_results(capsys):
