@@ -1,53 +1,92 @@
-// Cross entropy with class indices, log-softmax and its gradient fused. Losses of rows are OUT: REAL where they are
-// the result, ACC where they are summed.
+// Losses that compare element by element, reduced in the same pass, and their gradients. All arrays are dense in one
+// common layout, so the order of their elements does not matter.
 #ifndef REAL
 #error "define REAL"
-#endif
-#ifndef OUT
-#error "define OUT"
 #endif
 #include "common.cuh"
 #include "warp.cuh"
 
-#define ROWS_PER_BLOCK 4
+#define THREADS 256
+#define PER_BLOCK 2048  // must equal _PER_BLOCK of gpunet/ops/loss.py
 
-// One warp makes one row's loss, scaled, and its log(sum(exp(x))). A target outside [0, classes) writes `code`
-// to the error word, and the row counts nothing.
-extern "C" __global__ void __launch_bounds__(128) cross_entropy_forward(
-    OUT* loss, ACC* log_sum_exp, const REAL* x, const long long* target, ACC scale, int rows, int classes,
-    int* error, int code) {
-    int lane = threadIdx.x % WARP, row = blockIdx.x * ROWS_PER_BLOCK + threadIdx.x / WARP;
-    if (row >= rows) return;
-    const REAL* logits = x + (long long)row * classes;
-    ACC largest = logits[0];
-    for (int c = lane; c < classes; c += WARP) {
-        ACC value = logits[c];
-        largest = value > largest || value != value ? value : largest;
-    }
-    largest = warp_max(largest);
+// One block takes PER_BLOCK elements: it writes each one's loss, or their sum, scaled.
+template <typename Loss>
+__device__ __forceinline__ void reduce(REAL* each_or_null, ACC* sums_or_null, ACC scale, long long count, Loss loss) {
+    long long first = (long long)blockIdx.x * PER_BLOCK, end = min(first + PER_BLOCK, count);
     ACC sum = 0;
-    for (int c = lane; c < classes; c += WARP) sum += exp(logits[c] - largest);
-    sum = warp_sum(sum);
-    if (lane == 0) {
-        ACC total = largest + log(sum);
-        long long wanted = target[row];
-        bool valid = wanted >= 0 && wanted < classes;
-        if (!valid) atomicCAS(error, 0, code);
-        log_sum_exp[row] = total;
-        loss[row] = valid ? (total - logits[wanted]) * scale : (ACC)0;
+    for (long long i = first + threadIdx.x; i < end; i += THREADS) {
+        ACC value = loss(i);
+        sum += value;
+        if (each_or_null) each_or_null[i] = value;
     }
+    if (!sums_or_null) return;
+    sum = block_sum<THREADS>(sum);
+    if (threadIdx.x == 0) sums_or_null[blockIdx.x] = sum * scale;
 }
 
-// One warp makes one row's gradient: (softmax(x) - one_hot(target)) * scale * gy. gy has one element, or one a row.
-extern "C" __global__ void __launch_bounds__(128) cross_entropy_backward(
-    REAL* gx, const REAL* gy, const REAL* x, const long long* target, const ACC* log_sum_exp, ACC scale,
-    int rows, int classes, int gy_stride) {
-    int lane = threadIdx.x % WARP, row = blockIdx.x * ROWS_PER_BLOCK + threadIdx.x / WARP;
-    if (row >= rows) return;
-    ACC factor = gy[row * gy_stride] * scale, total = log_sum_exp[row];
-#pragma unroll 1
-    for (int c = lane; c < classes; c += WARP) {
-        long long i = (long long)row * classes + c;
-        gx[i] = (exp(x[i] - total) - (c == target[row] ? 1 : 0)) * factor;
-    }
+// One thread makes the gradients of one element; that of the target is the negative. gy_stride is 1 where gy has one
+// element for each loss, 0 where it has one for the reduced loss.
+template <typename Slope>
+__device__ __forceinline__ void differentiate(
+    REAL* gx_or_null, REAL* gtarget_or_null, const REAL* gy, ACC scale, long long count, int gy_stride, Slope slope) {
+    long long i = global_thread();
+    if (i >= count) return;
+    ACC gradient = slope(i) * (gy[i * gy_stride] * scale);
+    if (gx_or_null) gx_or_null[i] = gradient;
+    if (gtarget_or_null) gtarget_or_null[i] = -gradient;
+}
+
+extern "C" __global__ void __launch_bounds__(256) l1_loss_forward(
+    REAL* each_or_null, ACC* sums_or_null, const REAL* x, const REAL* target, ACC scale, long long count) {
+    reduce(each_or_null, sums_or_null, scale, count, [=](long long i) { return fabs(x[i] - target[i]); });
+}
+
+extern "C" __global__ void __launch_bounds__(256) l1_loss_backward(
+    REAL* gx_or_null, REAL* gtarget_or_null, const REAL* gy, const REAL* x, const REAL* target, ACC scale,
+    long long count, int gy_stride) {
+    differentiate(gx_or_null, gtarget_or_null, gy, scale, count, gy_stride, [=](long long i) {
+        ACC error = x[i] - target[i];
+        return (error > 0) - (error < 0);
+    });
+}
+
+extern "C" __global__ void __launch_bounds__(256) mse_loss_forward(
+    REAL* each_or_null, ACC* sums_or_null, const REAL* x, const REAL* target, ACC scale, long long count) {
+    reduce(each_or_null, sums_or_null, scale, count, [=](long long i) {
+        ACC error = x[i] - target[i];
+        return error * error;
+    });
+}
+
+extern "C" __global__ void __launch_bounds__(256) mse_loss_backward(
+    REAL* gx_or_null, REAL* gtarget_or_null, const REAL* gy, const REAL* x, const REAL* target, ACC scale,
+    long long count, int gy_stride) {
+    differentiate(gx_or_null, gtarget_or_null, gy, scale, count, gy_stride, [=](long long i) {
+        return 2 * (x[i] - target[i]);
+    });
+}
+
+// Only exp of what is not positive is taken, so nothing overflows.
+extern "C" __global__ void __launch_bounds__(256) binary_cross_entropy_with_logits_forward(
+    REAL* each_or_null, ACC* sums_or_null, const REAL* x, const REAL* target, const REAL* weight_or_null,
+    const REAL* pos_weight_or_null, ACC scale, long long count) {
+    reduce(each_or_null, sums_or_null, scale, count, [=](long long i) {
+        ACC logit = x[i], yes = target[i], no = 1 - yes;
+        if (pos_weight_or_null) yes *= pos_weight_or_null[i];
+        ACC softplus = (logit < 0 ? -logit : 0) + log1p(exp(-fabs(logit)));  // of -logit
+        ACC loss = no * logit + (yes + no) * softplus;
+        return weight_or_null ? loss * weight_or_null[i] : loss;
+    });
+}
+
+extern "C" __global__ void __launch_bounds__(256) binary_cross_entropy_with_logits_backward(
+    REAL* gx, const REAL* gy, const REAL* x, const REAL* target, const REAL* weight_or_null,
+    const REAL* pos_weight_or_null, ACC scale, long long count, int gy_stride) {
+    differentiate(gx, nullptr, gy, scale, count, gy_stride, [=](long long i) {
+        ACC logit = x[i], yes = target[i], no = 1 - yes;
+        if (pos_weight_or_null) yes *= pos_weight_or_null[i];
+        ACC small = exp(-fabs(logit)), sigmoid = (logit < 0 ? small : 1) / (1 + small);
+        ACC slope = (yes + no) * sigmoid - yes;
+        return weight_or_null ? slope * weight_or_null[i] : slope;
+    });
 }

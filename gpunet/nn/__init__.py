@@ -6,7 +6,7 @@ from gpunet.nn.container import Sequential
 from gpunet.nn.conv import Conv2d
 from gpunet.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
 from gpunet.nn.linear import Flatten, Linear
-from gpunet.nn.loss import CrossEntropyLoss
+from gpunet.nn.loss import CrossEntropyLoss, L1Loss, MSELoss
 from gpunet.nn.module import Module
 from gpunet.nn.pool import MaxPool2d
 from gpunet.tensor import Parameter
@@ -20,8 +20,10 @@ __all__ = [
     "Dropout2d",
     "Dropout3d",
     "Flatten",
+    "L1Loss",
     "LeakyReLU",
     "Linear",
+    "MSELoss",
     "MaxPool2d",
     "Module",
     "Parameter",

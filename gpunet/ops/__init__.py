@@ -17,10 +17,11 @@ from gpunet.ops.conv import (
     conv3d_input,
     conv3d_weight,
 )
+from gpunet.ops.cross_entropy import cross_entropy
 from gpunet.ops.dropout import dropout, dropout1d, dropout2d, dropout3d
 from gpunet.ops.elementwise import add
 from gpunet.ops.linear import linear
-from gpunet.ops.loss import cross_entropy
+from gpunet.ops.loss import binary_cross_entropy_with_logits, l1_loss, mse_loss
 from gpunet.ops.optim_adam import adam_step
 from gpunet.ops.optim_sgd import sgd_step
 from gpunet.ops.pool import max_pool1d, max_pool2d, max_pool3d
@@ -30,6 +31,7 @@ from gpunet.ops.shape import flatten, reshape
 __all__ = [
     "adam_step",
     "add",
+    "binary_cross_entropy_with_logits",
     "cast",
     "conv1d",
     "conv1d_input",
@@ -47,11 +49,13 @@ __all__ = [
     "dropout3d",
     "elu",
     "flatten",
+    "l1_loss",
     "leaky_relu",
     "linear",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "mse_loss",
     "relu",
     "reshape",
     "sgd_step",

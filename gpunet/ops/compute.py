@@ -27,18 +27,18 @@ def compute(
     """Call the backend's own implementation if there is one, else the reference.
 
     Kernels read and write 16-bit floats themselves. All others get float32 copies of such arrays, and those of them
-    that are `written` are rounded once at the end.
+    that are `written` are rounded once at the end. Overflow and NaN make no noise in NumPy either.
     """
     if be.uses_kernels and cuda:
         cuda(be, *arrays, **attrs)
         return
     implementation = (None if be.uses_kernels else cpu) or reference
-    if not any(a is not None and a.dtype.itemsize == 2 and is_half(a.dtype) for a in arrays):
-        implementation(be, *arrays, **attrs)
-        return
-    wide: list[Any] = [a.astype(np.float32) if a is not None and is_half(a.dtype) else a for a in arrays]
-    implementation(be, *wide, **attrs)
-    for array, result in zip(arrays, wide, strict=True):
-        if array is not None and array is not result and any(array is target for target in written):
-            with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, as in kernels
+    with np.errstate(all="ignore"):
+        if not any(a is not None and a.dtype.itemsize == 2 and is_half(a.dtype) for a in arrays):
+            implementation(be, *arrays, **attrs)
+            return
+        wide: list[Any] = [a.astype(np.float32) if a is not None and is_half(a.dtype) else a for a in arrays]
+        implementation(be, *wide, **attrs)
+        for array, result in zip(arrays, wide, strict=True):
+            if array is not None and array is not result and any(array is target for target in written):
                 array[...] = result.astype(array.dtype)

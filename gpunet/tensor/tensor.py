@@ -398,7 +398,7 @@ def apply(op: Op, *args: Any, **kwargs: Any) -> Tensor:
     """Call an op on tensors and record the call if a gradient may be asked for.
 
     Raises:
-        TypeError: an input is not a Tensor.
+        TypeError: an input is not a Tensor, or requires a gradient that the op has not.
     """
     inputs, attrs = op.bind(*args, **kwargs)
     for name, value in zip(op.inputs, inputs, strict=True):
@@ -409,6 +409,15 @@ def apply(op: Op, *args: Any, **kwargs: Any) -> Tensor:
                     f"{name} is not a Tensor.",
                     expected=f"a gpunet.Tensor, got {type(value).__module__}.{type(value).__name__}",
                     hint=f"gpunet.Tensor(array), or gpunet.ops.{op.__name__} for bare arrays",
+                )
+            )
+        if value is not None and value._requires_grad and name not in op.gradients and grad_enabled():
+            raise DTypeError(
+                layout_message(
+                    op.__name__,
+                    f"{name} requires a gradient, but there is none for it.",
+                    expected=f"gradients for {', '.join(op.gradients) or 'nothing'} only",
+                    hint=f"{name}.detach()",
                 )
             )
     arrays = [None if value is None else value._array for value in inputs]

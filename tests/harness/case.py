@@ -100,11 +100,14 @@ class Special:
 
 
 def assert_close(actual: Any, expected: Any, magnitude: float, what: str = "") -> None:
-    """Compare with the tolerance of the dtype, relative to `magnitude`; shapes and NaNs must agree."""
+    """Compare with the tolerance of the dtype; shapes and NaNs must agree.
+
+    Errors are relative to `magnitude`, or to the largest value expected where inputs cancel in their absolute values.
+    """
     assert actual.shape == expected.shape, f"{what}: shape {actual.shape}, expected {expected.shape}"
     tolerance, actual = TOLERANCE[actual.dtype.name], actual.astype(np.float64)
     assert not np.isnan(actual).any(), f"{what}: NaN at {np.argwhere(np.isnan(actual))[:3].tolist()}"
     finite = np.isfinite(expected)
     assert np.array_equal(actual[~finite], expected[~finite]), f"{what}: infinities differ"
-    error = float(np.max(np.abs(actual[finite] - expected[finite]), initial=0)) / magnitude
+    error = float(np.max(np.abs(actual[finite] - expected[finite]), initial=0)) / max(magnitude, largest(expected))
     assert error <= tolerance, f"{what}: error {error:.2e} of the magnitude"

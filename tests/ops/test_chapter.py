@@ -41,3 +41,33 @@ def test_outputs_lie_in_the_ranges_stated(be):
     probabilities, signed = (be.to_numpy(function(x).array) for function in (F.sigmoid, F.tanh))
     assert probabilities.min() > 0 and probabilities.max() <= 1
     assert signed.min() >= -1 and signed.max() <= 1
+
+
+def loss_slopes(be, loss, x, target):
+    """Return the gradient of a loss, not averaged, at each prediction."""
+    tensor = gpunet.Tensor(be.from_numpy(np.array(x)), requires_grad=True)
+    loss(tensor, gpunet.Tensor(be.from_numpy(np.array(target))), reduction="sum").backward()
+    return be.to_numpy(tensor.grad.array).tolist()
+
+
+def test_the_gradient_of_l1_is_1_above_the_target_and_minus_1_below_however_far(be):
+    assert loss_slopes(be, F.l1_loss, [1.1, 1e6, 0.9, -1e6, 1.0], [1.0] * 5) == [1, 1, -1, -1, 0]
+
+
+def test_l2_penalises_large_errors_more_than_l1(be):
+    x, target = (gpunet.Tensor(be.from_numpy(np.array(values))) for values in ([1.0, 4.0], [0.0, 0.0]))
+    absolute, squared = (be.to_numpy(f(x, target, reduction="none").array) for f in (F.l1_loss, F.mse_loss))
+    assert absolute[1] / absolute[0] == 4 and squared[1] / squared[0] == 16
+    assert loss_slopes(be, F.mse_loss, [1.0, 4.0], [0.0, 0.0]) == [2, 8]  # grows with the error
+
+
+def test_an_outlier_moves_the_best_constant_of_l2_but_not_that_of_l1(be):
+    labels, constants = np.array([1.0, 1.0, 1.0, 1.0, 11.0]), np.arange(0.0, 11.0, 0.5)
+    best = {}
+    for loss in (F.l1_loss, F.mse_loss):
+        values = [
+            loss(gpunet.Tensor(be.from_numpy(np.full(5, c))), gpunet.Tensor(be.from_numpy(labels))).item()
+            for c in constants
+        ]
+        best[loss] = constants[np.argmin(values)]
+    assert best == {F.l1_loss: 1.0, F.mse_loss: 3.0}  # the median, the mean

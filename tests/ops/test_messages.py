@@ -71,6 +71,18 @@ MISTAKES = [
     (lambda: ops.max_pool2d(f32(1, 1, 4, 4), 5), ShapeError, "use a smaller kernel_size"),
     (lambda: ops.max_pool2d(f32(1, 1, 4, 4), 2, padding=2), ShapeError, "padding is larger than half of the window"),
     (lambda: ops.max_pool2d(f32(1, 4, 4), 2), ShapeError, r"expected 4 axes, got 3(.|\n)*x\[None\]"),
+    (
+        lambda: ops.mse_loss(f32(8, 1), f32(8)),
+        ShapeError,
+        r"mse_loss: x and the target have different shapes\.(.|\n)*losses do not broadcast(.|\n)*x\.reshape\(target",
+    ),
+    (lambda: ops.l1_loss(f32(3), np.zeros(3)), DTypeError, "l1_loss: the inputs have different dtypes"),
+    (lambda: ops.l1_loss(f32(3), f32(3), "avg"), ValueError, 'l1_loss: reduction must be "mean", "sum" or "none"'),
+    (
+        lambda: ops.binary_cross_entropy_with_logits(f32(2, 3), f32(2, 3), pos_weight=f32(2)),
+        ShapeError,
+        r"a weight does not broadcast to the logits\.(.|\n)*pos_weight  \(2\)",
+    ),
     (lambda: ops.cross_entropy(f32(2, 3), np.array([0, 3])), IndexError, "expected 0 <= target < C = 3, got 0 to 3"),
     (lambda: ops.cross_entropy(f32(2, 3), np.array([-1, 0])), IndexError, "got -1 to 0"),
     (
@@ -120,6 +132,11 @@ def on(be, array):
 
 
 WRONG_GRADIENTS = [
+    (
+        lambda be: ops.mse_loss.grad(on(be, f32(3)), on(be, f32(3)), on(be, f32(3))),
+        ShapeError,
+        r"gy does not fit the forward call(.|\n)*expected shape \(\), got \(3,\)",
+    ),
     (lambda be: ops.relu.grad(on(be, f32(3)), on(be, f32(5))), ShapeError, r"gy does not fit(.|\n)*\(5,\), got \(3,\)"),
     (lambda be: ops.relu.grad(on(be, np.zeros(5)), on(be, f32(5))), DTypeError, "expected float32, got float64"),
     (lambda be: ops.linear.grad(on(be, f32(2, 3)), on(be, f32(2, 5)), on(be, f32(4, 5))), ShapeError, r"\(2, 4\), got"),

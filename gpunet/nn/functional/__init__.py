@@ -4,11 +4,12 @@ from gpunet.nn.functional.activation import elu, leaky_relu, relu
 from gpunet.nn.functional.conv import conv1d, conv2d, conv3d
 from gpunet.nn.functional.dropout import dropout, dropout1d, dropout2d, dropout3d
 from gpunet.nn.functional.linear import linear
-from gpunet.nn.functional.loss import cross_entropy
+from gpunet.nn.functional.loss import binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss
 from gpunet.nn.functional.pool import max_pool1d, max_pool2d, max_pool3d
 from gpunet.tensor.functions import sigmoid, tanh
 
 __all__ = [
+    "binary_cross_entropy_with_logits",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -18,11 +19,13 @@ __all__ = [
     "dropout2d",
     "dropout3d",
     "elu",
+    "l1_loss",
     "leaky_relu",
     "linear",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "mse_loss",
     "relu",
     "sigmoid",
     "tanh",
