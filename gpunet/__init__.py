@@ -24,7 +24,7 @@ from gpunet.errors import (
     ShapeError,
 )
 from gpunet.tensor import Parameter, Tensor, from_numpy, gradcheck, no_grad, tensor
-from gpunet.tensor.functions import add, flatten, relu, reshape, sigmoid, tanh
+from gpunet.tensor.functions import add, flatten, log_softmax, relu, reshape, sigmoid, softmax, tanh
 
 __version__ = "0.1.0"
 
@@ -51,6 +51,7 @@ __all__ = [
     "from_numpy",
     "gradcheck",
     "int64",
+    "log_softmax",
     "manual_seed",
     "nn",
     "no_grad",
@@ -59,6 +60,7 @@ __all__ = [
     "relu",
     "reshape",
     "sigmoid",
+    "softmax",
     "tanh",
     "tensor",
     "uint8",

@@ -1,7 +1,7 @@
 """Layers, with PyTorch's names, defaults and state_dict keys."""
 
 from gpunet.nn import functional, init
-from gpunet.nn.activation import ELU, LeakyReLU, ReLU, Sigmoid, Tanh
+from gpunet.nn.activation import ELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from gpunet.nn.container import Sequential
 from gpunet.nn.conv import Conv2d
 from gpunet.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
@@ -23,6 +23,7 @@ __all__ = [
     "L1Loss",
     "LeakyReLU",
     "Linear",
+    "LogSoftmax",
     "MSELoss",
     "MaxPool2d",
     "Module",
@@ -30,6 +31,7 @@ __all__ = [
     "ReLU",
     "Sequential",
     "Sigmoid",
+    "Softmax",
     "Tanh",
     "functional",
     "init",

@@ -7,7 +7,7 @@ from gpunet.nn.functional.activation import refuse_inplace
 from gpunet.nn.module import Module
 from gpunet.tensor import Tensor
 
-__all__ = ["ELU", "LeakyReLU", "ReLU", "Sigmoid", "Tanh"]
+__all__ = ["ELU", "LeakyReLU", "LogSoftmax", "ReLU", "Sigmoid", "Softmax", "Tanh"]
 
 
 class ReLU(Module):
@@ -111,3 +111,53 @@ class LeakyReLU(Module):
     def extra_repr(self) -> str:
         """Return the settings, as PyTorch prints them."""
         return f"negative_slope={self.negative_slope}"
+
+
+class Softmax(Module):
+    """Softmax as a layer: exp(x) / sum(exp(x)) along one axis.
+
+    Args:
+        dim: the axis, counted from the end if negative.
+
+    Example:
+        >>> import gpunet
+        >>> Softmax(1)(gpunet.tensor([[0.0, 0.0]]))
+        tensor([[0.5, 0.5]])
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Make probabilities."""
+        return F.softmax(input, self.dim)
+
+    def extra_repr(self) -> str:
+        """Return the settings, as PyTorch prints them."""
+        return f"dim={self.dim}"
+
+
+class LogSoftmax(Module):
+    """Logarithm of softmax as a layer.
+
+    Args:
+        dim: the axis, counted from the end if negative.
+
+    Example:
+        >>> import gpunet
+        >>> LogSoftmax(1)(gpunet.tensor([[1e4, 0.0]]))
+        tensor([[     0., -10000.]])
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Make logarithms of probabilities."""
+        return F.log_softmax(input, self.dim)
+
+    def extra_repr(self) -> str:
+        """Return the settings, as Softmax prints them."""
+        return f"dim={self.dim}"

@@ -27,6 +27,7 @@ from gpunet.ops.optim_sgd import sgd_step
 from gpunet.ops.pool import max_pool1d, max_pool2d, max_pool3d
 from gpunet.ops.reduce import sum_to_size
 from gpunet.ops.shape import flatten, reshape
+from gpunet.ops.softmax import log_softmax, softmax
 
 __all__ = [
     "adam_step",
@@ -52,6 +53,7 @@ __all__ = [
     "l1_loss",
     "leaky_relu",
     "linear",
+    "log_softmax",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
@@ -60,6 +62,7 @@ __all__ = [
     "reshape",
     "sgd_step",
     "sigmoid",
+    "softmax",
     "sum_to_size",
     "tanh",
 ]

@@ -355,6 +355,14 @@ class Tensor:
         """See `gpunet.tanh`."""
         return apply(ops.tanh, self)
 
+    def softmax(self, dim: int) -> Tensor:
+        """See `gpunet.softmax`."""
+        return apply(ops.softmax, self, dim)
+
+    def log_softmax(self, dim: int) -> Tensor:
+        """See `gpunet.log_softmax`."""
+        return apply(ops.log_softmax, self, dim)
+
     def reshape(self, *shape: Any) -> Tensor:
         """See `gpunet.reshape`; sizes may be given one by one."""
         return apply(ops.reshape, self, _sizes(shape))

@@ -72,6 +72,12 @@ MISTAKES = [
     (lambda: ops.max_pool2d(f32(1, 1, 4, 4), 2, padding=2), ShapeError, "padding is larger than half of the window"),
     (lambda: ops.max_pool2d(f32(1, 4, 4), 2), ShapeError, r"expected 4 axes, got 3(.|\n)*x\[None\]"),
     (
+        lambda: ops.softmax(f32(2, 3), 2),
+        IndexError,
+        r"softmax: there is no such axis(.|\n)*-2 <= dim < 2, got 2",
+    ),
+    (lambda: ops.softmax(f32(2, 3), None), TypeError, "softmax: dim must be an int, got None"),
+    (
         lambda: ops.mse_loss(f32(8, 1), f32(8)),
         ShapeError,
         r"mse_loss: x and the target have different shapes\.(.|\n)*losses do not broadcast(.|\n)*x\.reshape\(target",

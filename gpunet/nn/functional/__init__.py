@@ -6,7 +6,7 @@ from gpunet.nn.functional.dropout import dropout, dropout1d, dropout2d, dropout3
 from gpunet.nn.functional.linear import linear
 from gpunet.nn.functional.loss import binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss
 from gpunet.nn.functional.pool import max_pool1d, max_pool2d, max_pool3d
-from gpunet.tensor.functions import sigmoid, tanh
+from gpunet.tensor.functions import log_softmax, sigmoid, softmax, tanh
 
 __all__ = [
     "binary_cross_entropy_with_logits",
@@ -22,11 +22,13 @@ __all__ = [
     "l1_loss",
     "leaky_relu",
     "linear",
+    "log_softmax",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
     "mse_loss",
     "relu",
     "sigmoid",
+    "softmax",
     "tanh",
 ]

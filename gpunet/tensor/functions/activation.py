@@ -5,7 +5,7 @@ from __future__ import annotations
 from gpunet import ops
 from gpunet.tensor.tensor import Tensor, apply
 
-__all__ = ["relu", "sigmoid", "tanh"]
+__all__ = ["log_softmax", "relu", "sigmoid", "softmax", "tanh"]
 
 
 def relu(input: Tensor) -> Tensor:
@@ -39,3 +39,25 @@ def tanh(input: Tensor) -> Tensor:
         tensor([0.])
     """
     return apply(ops.tanh, input)
+
+
+def softmax(input: Tensor, dim: int) -> Tensor:
+    """Probabilities along one axis: exp(input) / sum(exp(input)); see `gpunet.ops.softmax`.
+
+    Example:
+        >>> import gpunet
+        >>> softmax(gpunet.tensor([[0.0, 0.0]]), 1)
+        tensor([[0.5, 0.5]])
+    """
+    return apply(ops.softmax, input, dim)
+
+
+def log_softmax(input: Tensor, dim: int) -> Tensor:
+    """Logarithm of softmax along one axis; see `gpunet.ops.log_softmax`.
+
+    Example:
+        >>> import gpunet
+        >>> log_softmax(gpunet.tensor([[1e4, 0.0]]), 1)
+        tensor([[     0., -10000.]])
+    """
+    return apply(ops.log_softmax, input, dim)
