@@ -9,7 +9,7 @@ import pytest
 
 from bench import work
 from bench.inputs import labels, normal
-from bench.shapes import LOGITS, TINY_LOGITS, Rows
+from bench.shapes import LOGITS, LOSSES, TINY_LOGITS, TINY_LOSS, Rows
 from gpunet import ops
 from gpunet.backend import Backend
 
@@ -23,3 +23,15 @@ def test_cross_entropy(measure: Callable[..., None], be: Backend, case: Rows) ->
         return ops.cross_entropy.grad(one, x, target, log_sum_exp)
 
     measure(loss_and_gradient, "cross_entropy with gradient", case, work.cross_entropy(case))
+
+
+@pytest.mark.cases(*LOSSES, tiny=TINY_LOSS)
+def test_elementwise_loss(measure: Callable[..., None], be: Backend, case: Rows) -> None:
+    op, one = getattr(ops, case.function), be.from_numpy(np.ones((), np.float32))
+    x, target, weights = normal(be, case.x), be.zeros(case.x, np.float32), [None] * (len(op.inputs) - 2)
+
+    def loss_and_gradient() -> object:
+        op(x, target)
+        return op.grad(one, x, target, *weights, needs=("x",))
+
+    measure(loss_and_gradient, "elementwise loss with gradient", case, work.loss(case))

@@ -17,7 +17,7 @@ _RATES = {True: ("gflop_per_s", "flops", "GFLOP/s"), False: ("gb_per_s", "bytes"
 
 # Inches: everything has a fixed size, so that bars are equally thick in all panels and the picture grows with them.
 _HEADER, _TITLE, _BAR, _GAP, _TICKS = 0.78, 0.28, 0.22, 0.06, 0.32
-_LABELS, _BARS, _RIGHT = 2.0, 4.4, 0.25
+_LETTER, _BARS, _RIGHT = 0.062, 4.2, 0.3  # a letter of a case's name
 
 Panel = Sequence[report.Row]
 
@@ -44,28 +44,36 @@ def save(suites: Sequence[report.Suite], path: str | os.PathLike[str]) -> None:
     if not panels:
         raise ValueError("there is nothing to draw: no result from NumPy or CuPy")
     columns = _columns(list(panels.values()))
-    width = len(columns) * (_LABELS + _BARS + _RIGHT)
+    names = [max(len(row.case) for panel in column for row in panel) * _LETTER + 0.2 for column in columns]
+    width = sum(name + _BARS + _RIGHT for name in names)
     height = _HEADER + max(sum(map(_height, column)) for column in columns)
     figure = Figure(figsize=(width, height))
     handles: list[Any] = [
-        Patch(color=COLORS[kind], label=f"{kind}: {'; '.join(texts) or 'not yet measured'}")
-        for kind, texts in report.devices(suites).items()
+        Patch(color=COLORS[kind], label=_label(kind, texts)) for kind, texts in report.devices(suites).items()
     ]
     handles.append(
         Line2D([], [], color="black", linewidth=1, label="p90 to p10; the text is the median time of a call")
     )
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 1), fontsize=9, frameon=False)
-    for i, column in enumerate(columns):
-        top, left = height - _HEADER, i * (_LABELS + _BARS + _RIGHT) + _LABELS
+    left = 0.0
+    for name, column in zip(names, columns, strict=True):
+        top, left = height - _HEADER, left + name
         for panel in column:
             inside = _height(panel) - _TITLE - _TICKS
-            place = left, top - _TITLE - inside, _BARS, inside
-            _draw(figure.add_axes((place[0] / width, place[1] / height, place[2] / width, place[3] / height)), panel)
+            bottom = top - _TITLE - inside
+            _draw(figure.add_axes((left / width, bottom / height, _BARS / width, inside / height)), panel)
             top -= _height(panel)
+        left += _BARS + _RIGHT
     memory = io.BytesIO()
     figure.savefig(memory, format="png", dpi=110)
     with open_atomic(path) as file:
         file.write(memory.getvalue())
+
+
+def _label(kind: str, texts: Sequence[str]) -> str:
+    """Name what was measured where; of several runs the first stands for all."""
+    more = f" (and {len(texts) - 1} other runs)" if len(texts) > 1 else ""
+    return f"{kind}: {texts[0] + more if texts else 'not yet measured'}"
 
 
 def _height(panel: Panel) -> float:

@@ -130,7 +130,8 @@ def table(suites: Sequence[Suite]) -> str:
     shown = rows(suites)
     said = devices(suites)
     kinds = [kind for kind in KINDS.values() if said[kind]]
-    lines = [f"{kind}: {'; '.join(said[kind]) or 'not yet measured'}" for kind in KINDS.values()]
+    separator = "\n     "
+    lines = [f"{kind}: {separator.join(said[kind]) or 'not yet measured'}" for kind in KINDS.values()]
     width = max([len(row.case) for row in shown], default=0) + 4
     titles = " " * width + "".join(f"{kind:>11}".ljust(11 * len(_COLUMNS)) for kind in kinds)
     heads = " " * width + "".join(f"{column:>11}" for _ in kinds for column in _COLUMNS)

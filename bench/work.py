@@ -89,6 +89,17 @@ def cross_entropy(shape: Rows, itemsize: int = 4) -> Work:
     return Work(n * (4 * c + 1) + n + n * (3 * c + 1), 2 * n * c * itemsize + n * INDEX_BYTES + itemsize)
 
 
+# Operations per element, loss and gradient together: x - target, then |d|, the sum, its sign and a product; d * d, the
+# sum and a product; max(x, 0) - x*target + log1p(exp(-|x|)) and the sum, then (1 / (1 + exp(-x)) - target) * scale.
+_LOSSES = {"l1_loss": 5, "mse_loss": 4, "binary_cross_entropy_with_logits": 15}
+
+
+def loss(shape: Rows, itemsize: int = 4) -> Work:
+    """Count the mean of an elementwise loss and its gradient by x: x and target are read, gx and the mean written."""
+    elements = shape.n * shape.c
+    return Work(_LOSSES[shape.function] * elements, (3 * elements + 1) * itemsize)
+
+
 def sgd(shape: Flat, itemsize: int = 4) -> Work:
     """Count m = momentum*m + g; p = p - lr*m. Reads p, g and m; writes p and m."""
     return Work(4 * shape.size, 5 * shape.size * itemsize)

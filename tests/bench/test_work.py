@@ -45,6 +45,10 @@ def test_loss_counts_each_step_of_the_formula():
     assert work.cross_entropy(Rows(1, 2)) == Work(9 + 1 + 7, 2 * 4 + 8 + 4 + 2 * 4)
 
 
+def test_elementwise_losses_read_two_arrays_and_write_one():
+    assert work.loss(Rows(2, 3, "mse_loss")) == Work(4 * 6, 3 * 6 * 4 + 4)
+
+
 def test_elementwise_and_optimizer_traffic():
     assert work.activation("relu", (2, 3), "forward") == Work(6, 2 * 6 * 4)
     assert work.activation("sigmoid", (2, 3), "gradient") == Work(3 * 6, 3 * 6 * 4)
