@@ -1,4 +1,4 @@
-"""Activations: forward and gradient."""
+"""Activations, softmax among them: forward and gradient."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from bench import work
 from bench.inputs import normal
-from bench.shapes import ACTIVATIONS, TINY_ACTIVATION, Images
+from bench.shapes import ACTIVATIONS, SOFTMAXES, TINY_ACTIVATION, TINY_SOFTMAX, Images, Rows
 from gpunet import ops
 from gpunet.backend import Backend
 
@@ -26,3 +26,16 @@ def test_activation_gradient(measure: Callable[..., None], be: Backend, case: Im
     saved = {"x": x, "y": op(x)}[op.saves[0]]
     gy = normal(be, case.x)
     measure(lambda: op.grad(gy, saved), "activation gradient", case, work.activation(case.function, case.x, "gradient"))
+
+
+@pytest.mark.cases(*SOFTMAXES, tiny=TINY_SOFTMAX)
+def test_softmax_forward(measure: Callable[..., None], be: Backend, case: Rows) -> None:
+    x, op = normal(be, case.x), getattr(ops, case.function)
+    measure(lambda: op(x, 1), "softmax forward", case, work.softmax(case, "forward"))
+
+
+@pytest.mark.cases(*SOFTMAXES, tiny=TINY_SOFTMAX)
+def test_softmax_gradient(measure: Callable[..., None], be: Backend, case: Rows) -> None:
+    gy, op = normal(be, case.x), getattr(ops, case.function)
+    y = op(normal(be, case.x), 1)
+    measure(lambda: op.grad(gy, y, dim=1), "softmax gradient", case, work.softmax(case, "gradient"))

@@ -64,6 +64,17 @@ def activation(name: str, shape: Shape, which: Pass, itemsize: int = 4) -> Work:
     return Work(per_element * elements, (2 if which == "forward" else 3) * elements * itemsize)
 
 
+def softmax(shape: Rows, which: Pass, itemsize: int = 4) -> Work:
+    """Count softmax or log_softmax of rows of c.
+
+    Forward, both: c - 1 comparisons, c subtractions, c exponentials, c - 1 additions; then c divisions, or a logarithm
+    and c subtractions. Gradient: y * (gy - sum(gy * y)), or gy - exp(y) * sum(gy): 4c - 1.
+    """
+    forward = 5 * shape.c - (2 if shape.function == "softmax" else 1)
+    per_row, arrays = (forward, 2) if which == "forward" else (4 * shape.c - 1, 3)
+    return Work(shape.n * per_row, arrays * shape.n * shape.c * itemsize)
+
+
 def dropout(shape: Shape, itemsize: int = 4) -> Work:
     """Count forward or gradient: a comparison and a multiplication per element; making random bits is not counted."""
     elements = math.prod(shape)

@@ -45,6 +45,14 @@ def test_loss_counts_each_step_of_the_formula():
     assert work.cross_entropy(Rows(1, 2)) == Work(9 + 1 + 7, 2 * 4 + 8 + 4 + 2 * 4)
 
 
+def test_softmax_counts_each_step_of_the_formula():
+    # Two columns: 1 comparison, 2 subtractions, 2 exp, 1 addition; then 2 divisions, or a logarithm and 2 subtractions.
+    assert work.softmax(Rows(3, 2, "softmax"), "forward") == Work(3 * 8, 2 * 6 * 4)
+    assert work.softmax(Rows(3, 2, "log_softmax"), "forward") == Work(3 * 9, 2 * 6 * 4)
+    # Gradients: 2 products, 1 addition, 2 subtractions, 2 products; 1 addition, 2 each of exp, product, subtraction.
+    assert work.softmax(Rows(3, 2, "log_softmax"), "gradient") == Work(3 * 7, 3 * 6 * 4)
+
+
 def test_elementwise_losses_read_two_arrays_and_write_one():
     assert work.loss(Rows(2, 3, "mse_loss")) == Work(4 * 6, 3 * 6 * 4 + 4)
 
