@@ -14,7 +14,8 @@ struct Draw {
 };
 
 // The four words of one block; the 1 stands there because NumPy's generator steps its counter first.
-__device__ __forceinline__ void words_of(const Draw& draw, unsigned block, unsigned long long (&word)[WORDS_PER_BLOCK]) {
+__device__ __forceinline__ void words_of(
+    const Draw& draw, unsigned block, unsigned long long (&word)[WORDS_PER_BLOCK]) {
     unsigned long long key0 = draw.seed, key1 = draw.stream;
     word[0] = block + 1ull;
     word[1] = draw.call;

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gpunet
-from gpunet import models, optim
+from gpunet import models, nn, optim
 from gpunet.backend import emulated_array
 from gpunet.nn import functional as F
 
@@ -18,7 +18,15 @@ OPTIMIZERS = {
     "Adam": lambda parameters: optim.Adam(parameters, weight_decay=0.01, amsgrad=True),
     "AdamW": optim.AdamW,
 }
-MODELS = {"TinyCNN": (models.TinyCNN, (1, 28, 28), 10)}
+
+
+def normalised():
+    """Return a network with running statistics, one of them an average, and with dropout."""
+    layers = nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Dropout2d(), nn.Flatten(), nn.Linear(18, 4)
+    return nn.Sequential(*layers, nn.BatchNorm1d(4, momentum=None))
+
+
+MODELS = {"TinyCNN": (models.TinyCNN, (1, 28, 28), 10), "normalised": (normalised, (1, 5, 5), 4)}
 
 
 def transfers(be):

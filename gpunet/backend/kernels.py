@@ -234,6 +234,7 @@ MACRO_VALUES = {
     "REAL": tuple(_REALS),
     "OUT": tuple(_REALS),
     "TO": tuple(_REALS),
+    "PARAM": tuple(_REALS),
     "ELEMENT": ("unsigned char", "unsigned short", "unsigned", "unsigned long long"),
     "INDEX": ("unsigned char", "int"),
 }
@@ -244,4 +245,11 @@ def variants(file: str) -> list[dict[str, str]]:
     sets: list[dict[str, str]] = [{}]
     for macro in load(file).macros:
         sets = [{**defines, macro: value} for defines in sets for value in MACRO_VALUES[macro]]
-    return [defines for defines in sets if len({_REALS[v] for k, v in defines.items() if k in ("REAL", "OUT")}) <= 1]
+    return [defines for defines in sets if _is_met(defines)]
+
+
+def _is_met(defines: Mapping[str, str]) -> bool:
+    """Say whether a combination occurs: OUT is computed like REAL; PARAM is REAL, or what that is computed in."""
+    real = defines.get("REAL", "float")
+    out, param = defines.get("OUT", real), defines.get("PARAM", real)
+    return _REALS[out] == _REALS[real] and param in (real, _REALS[real])

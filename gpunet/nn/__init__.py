@@ -8,11 +8,15 @@ from gpunet.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
 from gpunet.nn.linear import Flatten, Linear
 from gpunet.nn.loss import CrossEntropyLoss, L1Loss, MSELoss
 from gpunet.nn.module import Module
+from gpunet.nn.norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from gpunet.nn.pool import MaxPool2d
 from gpunet.tensor import Parameter
 
 __all__ = [
     "ELU",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
     "Conv2d",
     "CrossEntropyLoss",
     "Dropout",

@@ -1,13 +1,14 @@
-"""Module: parameters and submodules under names, moved, saved and switched together."""
+"""Module: parameters, buffers and submodules under names, moved, saved and switched together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
-from gpunet import backend
+from gpunet import backend, ops
 from gpunet.backend import CHANNELS_LAST, Device, dtypes
 from gpunet.errors import ShapeError
 from gpunet.tensor import Parameter, Tensor, no_grad
@@ -18,8 +19,8 @@ __all__ = ["Module"]
 class Module:
     """Base of all layers and models. Subclasses call `super().__init__()` and define `forward`.
 
-    Parameters and Modules that are assigned as attributes are found by `parameters`, `state_dict`, `to` and so on;
-    their names and order are PyTorch's.
+    Parameters and Modules that are assigned as attributes, and tensors given to `register_buffer`, are found by
+    `parameters`, `state_dict`, `to` and so on; their names and order are PyTorch's.
 
     Example:
         >>> import gpunet
@@ -35,10 +36,14 @@ class Module:
 
     training: bool
     _parameters: dict[str, Parameter]
+    _buffers: dict[str, Tensor | None]
+    _transient: set[str]  # names of the buffers that are not saved
     _modules: dict[str, Module]
 
     def __init__(self) -> None:
         object.__setattr__(self, "_parameters", {})
+        object.__setattr__(self, "_buffers", {})
+        object.__setattr__(self, "_transient", set())
         object.__setattr__(self, "_modules", {})
         object.__setattr__(self, "training", True)
 
@@ -55,8 +60,10 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         if "_parameters" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__}: call super().__init__() before assigning {name!r}")
-        for registry in (self._parameters, self._modules):
-            registry.pop(name, None)
+        if name in self._buffers and not isinstance(value, Parameter | Module):
+            self.register_buffer(name, value, name not in self._transient)
+            return
+        self._forget(name)
         if isinstance(value, Parameter):
             self._parameters[name] = value
         elif isinstance(value, Module):
@@ -64,13 +71,44 @@ class Module:
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
-        self._parameters.pop(name, None)
-        self._modules.pop(name, None)
+        self._forget(name)
         object.__delattr__(self, name)
+
+    def _forget(self, name: str) -> None:
+        for registry in (self._parameters, self._buffers, self._modules):
+            registry.pop(name, None)
+        self._transient.discard(name)
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Register a parameter under a name; None keeps the name without one."""
         setattr(self, name, param)
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Register a tensor that is no parameter under a name; None keeps the name without one.
+
+        Args:
+            name: attribute to make.
+            tensor: moved with the module; its dtype changes with `half` and so on if it is floating-point.
+            persistent: part of the state dict.
+
+        Raises:
+            KeyError: the name is that of another attribute.
+            TypeError: `tensor` is no Tensor.
+
+        Example:
+            >>> import gpunet
+            >>> module = Module()
+            >>> module.register_buffer("count", gpunet.tensor(0))
+            >>> module.count
+            tensor(0)
+        """
+        if name not in self._buffers and hasattr(self, name):
+            raise KeyError(f"register_buffer: {type(self).__name__} has an attribute {name!r} already")
+        if not isinstance(tensor, Tensor | None):  # a caller without a type checker
+            raise TypeError(f"register_buffer: expected a Tensor or None for {name!r}, got {type(tensor).__name__}")
+        self._buffers[name] = tensor
+        (self._transient.discard if persistent else self._transient.add)(name)
+        object.__setattr__(self, name, tensor)
 
     def add_module(self, name: str, module: Module) -> None:
         """Register a submodule under a name."""
@@ -105,6 +143,19 @@ class Module:
         """Yield the parameters, each once."""
         return (parameter for _, parameter in self.named_parameters())
 
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield (name, buffer), each buffer once."""
+        seen: set[Tensor] = set()
+        for prefix, module in self.named_modules():
+            for name, buffer in module._buffers.items():
+                if buffer is not None and buffer not in seen:
+                    seen.add(buffer)
+                    yield (f"{prefix}.{name}" if prefix else name), buffer
+
+    def buffers(self) -> Iterator[Tensor]:
+        """Yield the buffers, each once."""
+        return (buffer for _, buffer in self.named_buffers())
+
     # Switching and moving.
 
     def train(self, mode: bool = True) -> Module:
@@ -132,7 +183,10 @@ class Module:
         return self
 
     def to(self, device: str | Device) -> Module:
-        """Move all parameters and gradients to a device; they stay the same objects. Returns the module."""
+        """Move parameters (which stay the same objects), their gradients and buffers to a device.
+
+        Returns the module.
+        """
         target = backend.get(backend.device(device))
         for parameter in self.parameters():
             if parameter.device != target.device:
@@ -142,39 +196,55 @@ class Module:
                 parameter._move(target.from_numpy(source.to_numpy(parameter.array)))
                 if gradient is not None:
                     parameter.grad = gradient.to(target.device)
+        self._replace_buffers(lambda buffer: buffer.to(target.device))
         return self
 
     def double(self) -> Module:
-        """Convert all parameters to float64. Returns the module."""
+        """Convert parameters and floating-point buffers to float64. Returns the module."""
         return self._astype("float64")
 
     def float(self) -> Module:
-        """Convert all parameters to float32. Returns the module."""
+        """Convert parameters and floating-point buffers to float32. Returns the module."""
         return self._astype("float32")
 
     def half(self) -> Module:
-        """Convert all parameters to float16. Returns the module."""
+        """Convert parameters and floating-point buffers to float16. Returns the module."""
         return self._astype("float16")
 
     def bfloat16(self) -> Module:
-        """Convert all parameters to bfloat16 (needs ml_dtypes). Returns the module."""
+        """Convert parameters and floating-point buffers to bfloat16 (needs ml_dtypes). Returns the module."""
         return self._astype(dtypes.bfloat16())
 
     def _astype(self, dtype: npt.DTypeLike) -> Module:
         for parameter in self.parameters():
             parameter.grad = None
-            be = backend.of(parameter.array)
-            parameter._move(be.from_numpy(be.to_numpy(parameter.array).astype(dtype, order="K")))
+            parameter._move(ops.cast(parameter.array, dtype))
+        self._replace_buffers(lambda buffer: buffer.to(np.dtype(dtype)) if dtypes.is_float(buffer.dtype) else buffer)
         return self
+
+    def _replace_buffers(self, change: Callable[[Tensor], Tensor]) -> None:
+        for module in self.modules():
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    setattr(module, name, change(buffer))
 
     # Saving.
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return all parameters by name; the tensors share memory with the parameters."""
-        return {name: parameter.detach() for name, parameter in self.named_parameters()}
+        """Return parameters and persistent buffers by name; the tensors share memory with them.
+
+        Those of a module come before those of its children. What two modules share has two names.
+        """
+        state: dict[str, Tensor] = {}
+        for prefix, module in self.named_modules():
+            saved = {name: buffer for name, buffer in module._buffers.items() if name not in module._transient}
+            for name, tensor in (*module._parameters.items(), *saved.items()):
+                if tensor is not None:
+                    state[f"{prefix}.{name}" if prefix else name] = tensor.detach()
+        return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
-        """Copy parameters from a mapping of names to Tensors or NumPy arrays; checked before the first is written.
+        """Copy what `state_dict` names from a mapping to Tensors or NumPy arrays; checked before the first is written.
 
         Args:
             state_dict: what `state_dict` returned, from any device.
@@ -184,7 +254,7 @@ class Module:
             KeyError: names are missing or unknown.
             ShapeError: a shape differs.
         """
-        own = dict(self.named_parameters())
+        own = self.state_dict()
         missing, unknown = own.keys() - state_dict.keys(), state_dict.keys() - own.keys()
         if strict and (missing or unknown):
             raise KeyError(f"load_state_dict: missing {sorted(missing)}, unknown {sorted(unknown)}")
@@ -201,7 +271,7 @@ class Module:
                 if isinstance(value, Tensor):
                     value = backend.of(value.array).to_numpy(value.array)
                 be = backend.of(own[name].array)
-                host = value.astype(own[name].dtype, order="K", copy=False)
+                host = np.asarray(value).astype(own[name].dtype, order="K", copy=False)
                 own[name].copy_(Tensor(be.from_numpy(host)))
 
     # Showing.

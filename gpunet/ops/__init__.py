@@ -22,6 +22,7 @@ from gpunet.ops.dropout import dropout, dropout1d, dropout2d, dropout3d
 from gpunet.ops.elementwise import add
 from gpunet.ops.linear import linear
 from gpunet.ops.loss import binary_cross_entropy_with_logits, l1_loss, mse_loss
+from gpunet.ops.norm import batch_norm
 from gpunet.ops.optim_adam import adam_step
 from gpunet.ops.optim_sgd import sgd_step
 from gpunet.ops.pool import max_pool1d, max_pool2d, max_pool3d
@@ -32,6 +33,7 @@ from gpunet.ops.softmax import log_softmax, softmax
 __all__ = [
     "adam_step",
     "add",
+    "batch_norm",
     "binary_cross_entropy_with_logits",
     "cast",
     "conv1d",

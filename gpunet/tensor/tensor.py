@@ -430,6 +430,9 @@ def apply(op: Op, *args: Any, **kwargs: Any) -> Tensor:
             )
     arrays = [None if value is None else value._array for value in inputs]
     outs = op.run(arrays, attrs)
+    for name, value in zip(op.inputs, inputs, strict=True):
+        if name in op.mutates and value is not None:
+            value._storage.version += 1
     if outs[0] is arrays[0]:  # a call that changes nothing, such as dropout in evaluation
         return inputs[0]
     result = Tensor(outs[0])

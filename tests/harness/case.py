@@ -30,6 +30,7 @@ class Case:
         grad_launches: for each input with a gradient, the kernels that this gradient alone launches.
         wide: names of float inputs whose dtype is what the others are computed in.
         positive: names of float inputs that are >= 0.1.
+        scale: errors are relative to this where the sums of absolute products are smaller.
         torch: the same call in PyTorch: (torch, inputs by name, attrs) -> output.
     """
 
@@ -41,6 +42,7 @@ class Case:
     integers: dict[str, Callable[[np.random.Generator], Any]] = field(default_factory=dict)
     wide: tuple[str, ...] = ()
     positive: tuple[str, ...] = ()
+    scale: float = 1.0
     torch: Callable[..., Any] | None = None
     id: str = ""
 

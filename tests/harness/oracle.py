@@ -74,7 +74,7 @@ class Oracle:
 
     @functools.cached_property
     def magnitude(self) -> float:
-        return max(1.0, self.case.magnitude(self.wide)) if self.case.op.outputs else 10.0
+        return max(self.case.scale, self.case.magnitude(self.wide)) if self.case.op.outputs else 10.0
 
     @functools.cached_property
     def gradients(self) -> tuple[Any, list[Any], list[Any]]:
@@ -110,8 +110,8 @@ class Oracle:
         gy, expected, scales = self.gradients
         actual = gradients(self.case, be, to_device(be, self.inputs), names, gy.astype(self.out_dtype))
         for name, got, want, scale in zip(names, actual, expected, scales, strict=True):
-            assert got.dtype == self.dtype
-            assert_close(got, want, max(1.0, largest(scale)), f"gradient of {name}")
+            assert got.dtype == self.inputs[name].dtype
+            assert_close(got, want, max(self.case.scale, largest(scale)), f"gradient of {name}")
 
 
 def result_bytes(be: backend.Backend, case: Case, dtype: Any) -> list[bytes]:

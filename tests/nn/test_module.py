@@ -128,7 +128,7 @@ def test_every_device_starts_with_the_same_bits(be):
 
 @pytest.mark.torch
 def test_the_cnn_takes_pytorchs_weights_and_gives_its_logits(torch):
-    model = CNN()
+    model = CNN().eval()
     theirs = torch.nn.ModuleDict(
         {
             "conv1": torch.nn.Conv2d(1, 32, 3),
@@ -150,3 +150,79 @@ def test_convolution_and_pooling_keep_channels_last_memory():
     x = gpunet.tensor(np.ones((2, 3, 6, 6), np.float32))
     y = nn.MaxPool2d(2)(nn.Conv2d(3, 5, 3)(x))
     assert gpunet.backend.layout_of(y.array) == "channels_last"
+
+
+class Counting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = Block()
+        self.register_buffer("scale", gpunet.tensor([1.0, 2.0]))
+        self.weight = nn.Parameter(np.ones(2, np.float32))
+        self.register_buffer("count", gpunet.tensor(7))
+        self.register_buffer("nothing", None)
+        self.register_buffer("scratch", gpunet.tensor([0.5]), persistent=False)
+
+
+def test_buffers_are_found_and_saved_before_the_children():
+    module = Counting()
+    assert [name for name, _ in module.named_buffers()] == ["scale", "count", "scratch"]
+    assert len(list(nn.Sequential(module, module).buffers())) == 3
+    assert list(module.state_dict())[:3] == ["weight", "scale", "count"]
+    assert list(module.state_dict())[3:] == [f"inner.{name}" for name, _ in module.inner.named_parameters()]
+    assert not any(isinstance(buffer, nn.Parameter) for buffer in module.buffers()) and module.nothing is None
+
+
+@pytest.mark.torch
+def test_the_order_and_names_of_a_state_are_pytorchs(torch):
+    def build(framework):
+        shared = framework.nn.Linear(2, 2)
+        pair = framework.nn.Sequential(framework.nn.BatchNorm1d(2), shared)
+        return framework.nn.Sequential(pair, framework.nn.Sequential(shared, framework.nn.BatchNorm1d(2)), pair)
+
+    theirs, ours = build(torch), build(gpunet)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    assert len(list(ours.parameters())) == len(list(theirs.parameters()))
+    ours.load_state_dict({name: tensor.numpy() for name, tensor in theirs.state_dict().items()})
+
+
+def test_buffers_move_and_integers_keep_their_dtype(be):
+    module = Counting().to(be.device)
+    assert {buffer.device for buffer in module.buffers()} == {be.device}
+    for convert, dtype in ((module.half, "float16"), (module.bfloat16, "bfloat16"), (module.double, "float64")):
+        assert convert() is module
+        assert module.scale.dtype == module.scratch.dtype == module.weight.dtype == dtype
+        assert module.count.dtype == np.int64
+    assert be.to_numpy(module.scale.array).tolist() == [1, 2] and be.to_numpy(module.count.array) == 7
+
+
+def test_buffers_are_loaded_into_the_same_tensors(be):
+    module = Counting().to(be.device)
+    scale, count = module.scale, module.count
+    state = {name: tensor.cpu().numpy() for name, tensor in module.state_dict().items()}
+    module.load_state_dict({**state, "scale": np.array([3.0, 4.0]), "count": np.array(9)})
+    assert module.scale is scale and be.to_numpy(scale.array).tolist() == [3, 4]
+    assert module.count is count and be.to_numpy(count.array) == 9 and count.dtype == np.int64
+    with pytest.raises(KeyError, match=r"missing \['count'\], unknown \['scratch'\]"):
+        module.load_state_dict({**{name: state[name] for name in state if name != "count"}, "scratch": np.ones(1)})
+
+
+def test_buffers_are_replaced_deleted_and_overridden_by_assignment():
+    module = Counting()
+    module.scale, module.scratch = gpunet.tensor([5.0]), None
+    assert [name for name, _ in module.named_buffers()] == ["scale", "count"]
+    module.scratch = gpunet.tensor([1.0])
+    assert "scratch" not in module.state_dict(), "a buffer stays out of the state when it is replaced"
+    del module.count
+    module.scale = nn.Parameter(np.ones(1, np.float32))
+    assert [name for name, _ in module.named_buffers()] == ["scratch"]
+    assert "scale" in dict(module.named_parameters())
+
+
+def test_impossible_buffers_are_refused():
+    module = Counting()
+    with pytest.raises(KeyError, match="register_buffer: Counting has an attribute 'weight' already"):
+        module.register_buffer("weight", gpunet.tensor([1.0]))
+    for assign in (lambda: module.register_buffer("new", np.ones(2)), lambda: setattr(module, "scale", 3)):
+        with pytest.raises(TypeError, match=r"register_buffer: expected a Tensor or None for '(new|scale)', got"):
+            assign()
+    assert not hasattr(module, "new")

@@ -5,10 +5,12 @@ from gpunet.nn.functional.conv import conv1d, conv2d, conv3d
 from gpunet.nn.functional.dropout import dropout, dropout1d, dropout2d, dropout3d
 from gpunet.nn.functional.linear import linear
 from gpunet.nn.functional.loss import binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss
+from gpunet.nn.functional.norm import batch_norm
 from gpunet.nn.functional.pool import max_pool1d, max_pool2d, max_pool3d
 from gpunet.tensor.functions import log_softmax, sigmoid, softmax, tanh
 
 __all__ = [
+    "batch_norm",
     "binary_cross_entropy_with_logits",
     "conv1d",
     "conv2d",
