@@ -162,6 +162,7 @@ RESNET50_CONVS = (
 )
 POOLS = (Pool(64, 64, 24, 2, 2), Pool(64, 32, 32, 2, 2), Pool(8, 64, 112, 3, 2, padding=1))
 ACTIVATIONS = tuple(Images(64, 64, 24, name) for name in ("relu", "leaky_relu", "elu", "sigmoid", "tanh"))
+NORMS = (Images(64, 64, 16), Images(32, 64, 56))
 SOFTMAXES = tuple(Rows(rows, 1000, name) for name in ("softmax", "log_softmax") for rows in (128, 4096))
 DROPOUTS = (Images(64, 64, 12, "dropout"), Images(64, 64, 12, "dropout2d"))  # of PyTorch's MNIST example
 LOGITS = (Rows(64, 10), Rows(128, 1000), Rows(4096, 1000))
@@ -172,7 +173,7 @@ CNN = Step("CNN", 64, (9216, 128, 10), MNIST_CONVS, Pool(64, 64, 24, 2, 2))
 
 # For the emulator, which proves that a benchmark runs on kernels, not how fast.
 TINY_CONV, TINY_POOL = Conv(2, 3, 5, 7, 3, stride=2, padding=1), Pool(2, 3, 6, 2, 2)
-TINY_ACTIVATION, TINY_DROPOUT = Images(2, 3, 5, "relu"), Images(2, 3, 5, "dropout")
+TINY_ACTIVATION, TINY_DROPOUT, TINY_NORM = Images(2, 3, 5, "relu"), Images(2, 3, 5, "dropout"), Images(2, 3, 5)
 TINY_SOFTMAX = Rows(3, 5, "softmax")
 TINY_LOGITS, TINY_LOSS, TINY_PARAMETERS = Rows(3, 5), Rows(3, 5, "mse_loss"), Flat(300)
 TINY_CNN = Step("TinyCNN", 2, (200, 10), (Conv(2, 1, 4, 28, 3, stride=2), Conv(2, 4, 8, 13, 3)), Pool(2, 8, 11, 2, 2))

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.shapes import Conv, Flat, Pool, Rows, Shape, Step
+from bench.shapes import Conv, Flat, Images, Pool, Rows, Shape, Step
 
 INDEX_BYTES = 8  # class indices are int64
 WINNER_BYTES = 1  # max pooling keeps one byte per output for its gradient
@@ -79,6 +79,17 @@ def dropout(shape: Shape, itemsize: int = 4) -> Work:
     """Count forward or gradient: a comparison and a multiplication per element; making random bits is not counted."""
     elements = math.prod(shape)
     return Work(2 * elements, 2 * elements * itemsize)
+
+
+def batch_norm(shape: Images, which: Pass, itemsize: int = 4) -> Work:
+    """Count training, per element: what is per channel is left out.
+
+    Forward: 1 for the mean, 3 for the variance, a multiplication and an addition; reads x, writes y. Gradient: 2 for
+    the normalised x, 1 and 2 for the sums over gy and over gy times that, 4 for gx; reads gy and x, writes gx.
+    """
+    elements = math.prod(shape.x)
+    per_element, arrays = {"forward": (6, 2), "gradient": (9, 3)}[which]
+    return Work(per_element * elements, arrays * elements * itemsize)
 
 
 def max_pool(shape: Pool, which: Pass, itemsize: int = 4) -> Work:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench import shapes, work
-from bench.shapes import Conv, Flat, Pool, Rows
+from bench.shapes import Conv, Flat, Images, Pool, Rows
 from bench.work import Work
 from gpunet import models, ops
 
@@ -51,6 +51,13 @@ def test_softmax_counts_each_step_of_the_formula():
     assert work.softmax(Rows(3, 2, "log_softmax"), "forward") == Work(3 * 9, 2 * 6 * 4)
     # Gradients: 2 products, 1 addition, 2 subtractions, 2 products; 1 addition, 2 each of exp, product, subtraction.
     assert work.softmax(Rows(3, 2, "log_softmax"), "gradient") == Work(3 * 7, 3 * 6 * 4)
+
+
+def test_batch_norm_counts_each_step_of_the_formula():
+    # Mean: an addition. Variance: a subtraction, a square, an addition. y: a multiplication, an addition.
+    assert work.batch_norm(Images(1, 2, 3), "forward") == Work((1 + 3 + 2) * 18, 2 * 18 * 4)
+    # xhat: 2; sum of gy: 1; sum of gy * xhat: 2; gx = scale * (gy - mean - xhat * mean): 4.
+    assert work.batch_norm(Images(1, 2, 3), "gradient") == Work((2 + 1 + 2 + 4) * 18, 3 * 18 * 4)
 
 
 def test_elementwise_losses_read_two_arrays_and_write_one():
