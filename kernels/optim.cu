@@ -4,17 +4,13 @@
 #error "define REAL"
 #endif
 #include "common.cuh"
+#include "chunks.cuh"
 
-// What one block updates: row blockIdx.x of the table (start, length, counter), cut to the buffers, which a wrong table
-// must not leave. steps[counter] is this chunk's own count of updates, so no other block reads it while it changes.
-struct Chunk {
-    long long begin, end, counter;
-};
-
-__device__ __forceinline__ Chunk own_chunk(const long long* chunks, long long size, long long counters) {
-    const long long* row = chunks + 3 * (long long)blockIdx.x;
-    bool known = row[2] >= 0 && row[2] < counters;
-    return {max(row[0], 0LL), known ? min(row[0] + row[1], size) : 0, known ? row[2] : 0};
+// steps[counter] is how often a chunk was updated. Each has its own, so no other block reads it while it changes; -1 is
+// returned for a counter that does not exist.
+__device__ __forceinline__ long long own_counter(const long long* chunks, long long counters) {
+    long long counter = chunks[3 * (long long)blockIdx.x + 2];
+    return counter < counters ? counter : -1;
 }
 
 // base to the power of exponent >= 0, by squaring: the same bits on every device.
@@ -34,11 +30,12 @@ extern "C" __global__ void __launch_bounds__(256) sgd_step(
     ACC momentum, ACC dampening, ACC weight_decay, int nesterov, int maximize, long long size, long long counters,
     const int* error) {
     if (*error) return;
-    Chunk chunk = own_chunk(chunks, size, counters);
-    if (chunk.begin >= chunk.end) return;
+    Chunk chunk = own_chunk(chunks, size);
+    long long counter = own_counter(chunks, counters);
+    if (chunk.begin >= chunk.end || counter < 0) return;
     __shared__ int fresh;
     if (momentum_or_null) {
-        if (threadIdx.x == 0) fresh = steps[chunk.counter]++ == 0;
+        if (threadIdx.x == 0) fresh = steps[counter]++ == 0;
         __syncthreads();  // thread 0 has looked at the counter
     }
     ACC rate = *lr;
@@ -60,13 +57,14 @@ extern "C" __global__ void __launch_bounds__(256) adam_step(
     const long long* chunks, const ACC* lr, double beta1, double beta2, ACC eps, ACC weight_decay,
     int decoupled_weight_decay, int maximize, long long size, long long counters, const int* error) {
     if (*error) return;
-    Chunk chunk = own_chunk(chunks, size, counters);
-    if (chunk.begin >= chunk.end) return;
+    Chunk chunk = own_chunk(chunks, size);
+    long long counter = own_counter(chunks, counters);
+    if (chunk.begin >= chunk.end || counter < 0) return;
     __shared__ ACC step_size, root_of_correction;
     if (threadIdx.x == 0) {
-        long long step = ++steps[chunk.counter];
-        step_size = *lr / (1 - power(beta1, step));
-        root_of_correction = sqrt(1 - power(beta2, step));
+        long long step = ++steps[counter];
+        step_size = *lr / (ACC)(1 - power(beta1, step));
+        root_of_correction = sqrt((ACC)(1 - power(beta2, step)));
     }
     __syncthreads();  // thread 0 has counted this step
     ACC keep = beta1, add = 1 - beta1, keep_sq = beta2, add_sq = 1 - beta2, shrink = 1 - *lr * weight_decay;

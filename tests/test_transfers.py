@@ -51,6 +51,8 @@ def test_a_step_transfers_the_batch_and_the_loss_only(be, model, optimizer, rng)
         optimize.zero_grad()
         loss = F.cross_entropy(network(inputs), targets)
         loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 0.5)
+        nn.utils.clip_grad_value_(network.parameters(), 0.1)
         optimize.step()
         if step:
             assert transfers(be) == before, f"step {step + 1}"

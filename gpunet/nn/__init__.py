@@ -1,6 +1,6 @@
 """Layers, with PyTorch's names, defaults and state_dict keys."""
 
-from gpunet.nn import functional, init
+from gpunet.nn import functional, init, utils
 from gpunet.nn.activation import ELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from gpunet.nn.container import Sequential
 from gpunet.nn.conv import Conv2d
@@ -39,4 +39,5 @@ __all__ = [
     "Tanh",
     "functional",
     "init",
+    "utils",
 ]

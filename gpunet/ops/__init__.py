@@ -6,6 +6,7 @@ gx, gw, gb = ops.conv2d.grad(gy, x, w, stride=2)
 
 from gpunet.ops.activation import elu, leaky_relu, relu, sigmoid, tanh
 from gpunet.ops.cast import cast
+from gpunet.ops.clip import clip_by_norm, clip_by_value, norm_partials, norm_total
 from gpunet.ops.conv import (
     conv1d,
     conv1d_input,
@@ -36,6 +37,8 @@ __all__ = [
     "batch_norm",
     "binary_cross_entropy_with_logits",
     "cast",
+    "clip_by_norm",
+    "clip_by_value",
     "conv1d",
     "conv1d_input",
     "conv1d_weight",
@@ -60,6 +63,8 @@ __all__ = [
     "max_pool2d",
     "max_pool3d",
     "mse_loss",
+    "norm_partials",
+    "norm_total",
     "relu",
     "reshape",
     "sgd_step",

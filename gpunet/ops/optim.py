@@ -15,6 +15,7 @@ from gpunet.backend.dtypes import accumulator
 from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.errors import DTypeError, ShapeError
 from gpunet.ops.base import Op
+from gpunet.ops.chunks import read_table
 
 __all__ = ["OptimizerStep"]
 
@@ -54,12 +55,9 @@ class OptimizerStep(Op):
 
     @staticmethod
     def rows(be: Backend, param: Array, steps: Array, chunks: Array) -> list[tuple[slice, int]]:
-        """Return each chunk as (its elements, its counter), cut to the buffers as kernels cut it."""
-        return [
-            (slice(max(start, 0), min(start + length, param.size)), counter)
-            for start, length, counter in be.to_numpy(chunks).tolist()
-            if 0 <= counter < steps.size and min(start + length, param.size) > max(start, 0)
-        ]
+        """Return (elements, counter) of each chunk that has both."""
+        table = read_table(be, param.size, chunks)
+        return [row for row in table if row[0].start < row[0].stop and 0 <= row[1] < steps.size]
 
     def launch(self, be: KernelBackend, arrays: tuple[Any, ...], settings: dict[str, Any]) -> None:
         """Launch the kernel of the op's name: its inputs, its settings, and what keeps it inside the buffers."""

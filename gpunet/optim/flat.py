@@ -6,9 +6,7 @@ buffer and stay the same objects; backward writes gradients straight into their 
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,13 +15,11 @@ import numpy.typing as npt
 from gpunet import backend
 from gpunet.backend import CONTIGUOUS, Array, layout_of
 from gpunet.backend.dtypes import accumulator
-from gpunet.backend.layout import Layout, from_memory_view, memory_order
 from gpunet.tensor import Parameter
+from gpunet.tensor.slots import GradientSlots, view_run
 
 __all__ = ["FlatBuffers", "ParameterState"]
 
-_ALIGNMENT = 32  # elements: every parameter starts on a 128-byte line
-_KERNEL_CHUNK, _CPU_CHUNK = 4096, 65536  # elements that one block, or one pass through the cache, updates
 
 ParameterState = tuple[int, dict[str, npt.NDArray[Any]]]  # how often it was updated; arrays of its shape by name
 
@@ -41,29 +37,20 @@ class FlatBuffers:
         self.parameters = list(parameters)
         self.backend = backend.of(parameters[0].array)
         dtype = parameters[0].dtype
-        ends = np.cumsum([-(-p.numel() // _ALIGNMENT) * _ALIGNMENT for p in parameters])
-        self._starts = [0, *ends[:-1].tolist()]
-        size = int(ends[-1])
-        self.values, self.gradients = (self.backend.zeros((size,), dtype) for _ in range(2))
+        self._slots = GradientSlots(self.backend, [p.numel() for p in parameters], dtype)
+        self.gradients = self._slots.array
+        self.values = self.backend.zeros(self.gradients.shape, dtype)
         self.state: dict[str, Array] = {}
-        self._rows = list(self._cut())
-        self.steps = self.backend.zeros((sum(map(len, self._rows)),), np.int64)
-        self._tables: dict[tuple[int, ...], Array] = {}
+        self.steps = self.backend.zeros((self._slots.chunk_count,), np.int64)
         self._scalars: dict[str, tuple[float, Array]] = {}
         self._views: list[Array] = []
-        for parameter, start in zip(self.parameters, self._starts, strict=True):
+        for i, parameter in enumerate(self.parameters):
             layout = layout_of(parameter.array) or CONTIGUOUS
-            view, slot = (_view(flat, start, parameter.shape, layout) for flat in (self.values, self.gradients))
+            start = self._slots.starts[i]
+            view, slot = (view_run(flat, start, parameter.shape, layout) for flat in (self.values, self.gradients))
             self.backend.copy(view, parameter.array)
-            parameter._move(view, slot)
+            parameter._move(view, slot, (self._slots, i))
             self._views.append(view)
-
-    def _cut(self) -> Iterator[list[tuple[int, int, int]]]:
-        """Cut each parameter into chunks (start, length, counter); counters are numbered through."""
-        most, counter = _KERNEL_CHUNK if self.backend.uses_kernels else _CPU_CHUNK, itertools.count()
-        for start, parameter in zip(self._starts, self.parameters, strict=True):
-            size = parameter.numel()
-            yield [(start + at, min(most, size - at), next(counter)) for at in range(0, size, most)]
 
     def current(self) -> bool:
         """Say whether the parameters still live here: `.to(device)` moves them away."""
@@ -83,12 +70,7 @@ class FlatBuffers:
                 if parameter._grad is not parameter._slot:
                     self.backend.copy(parameter._slot, parameter._grad)
                 active.append(i)
-        if not active:
-            return None
-        if (key := tuple(active)) not in self._tables:
-            rows = np.array([row for i in active for row in self._rows[i]], np.int64).reshape(-1, 3)
-            self._tables[key] = self.backend.from_numpy(rows)
-        return self._tables[key]
+        return self._slots.table(active) if active else None
 
     def scalar(self, name: str, value: float) -> Array:
         """Return a (1,) array on the device that holds a setting; it is written only when the value changes."""
@@ -103,7 +85,7 @@ class FlatBuffers:
         """Return the state of every parameter that was updated, copied to the host."""
         steps, states = self.backend.to_numpy(self.steps), {}
         for i, parameter in enumerate(self.parameters):
-            counters = [counter for _, _, counter in self._rows[i]]
+            counters = [counter for _, _, counter in self._slots.rows[i]]
             if counters and (step := int(steps[counters[0]])):
                 values = {name: self.backend.to_numpy(self._state_view(name, i)) for name in self.state}
                 states[parameter] = step, {name: value.copy(order="K") for name, value in values.items()}
@@ -116,7 +98,7 @@ class FlatBuffers:
             self.backend.fill(buffer, 0)
         for i, parameter in enumerate(self.parameters):
             step, values = states.get(parameter, (0, {}))
-            steps[[counter for _, _, counter in self._rows[i]]] = step
+            steps[[counter for _, _, counter in self._slots.rows[i]]] = step
             for name, value in values.items():
                 target = self._state_view(name, i)
                 self.backend.copy(target, self.backend.from_numpy(value.astype(target.dtype)))
@@ -125,11 +107,4 @@ class FlatBuffers:
     def _state_view(self, name: str, i: int) -> Array:
         """View one parameter's part of a state array, with its shape and layout."""
         layout = layout_of(self._views[i]) or CONTIGUOUS
-        return _view(self.state_buffer(name), self._starts[i], self.parameters[i].shape, layout)
-
-
-def _view(flat: Array, start: int, shape: tuple[int, ...], layout: Layout) -> Any:
-    """View a run of a flat buffer as an array of a shape, in a memory layout."""
-    order = memory_order(len(shape), layout)
-    memory = flat[start : start + math.prod(shape)].reshape(tuple(shape[axis] for axis in order))
-    return from_memory_view(memory, layout)
+        return view_run(self.state_buffer(name), self._slots.starts[i], self.parameters[i].shape, layout)

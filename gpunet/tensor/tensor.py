@@ -15,6 +15,7 @@ from gpunet.backend.layout import is_dense
 from gpunet.errors import DTypeError, ShapeError, layout_message
 from gpunet.ops.base import Op
 from gpunet.ops.shape import flat_shape
+from gpunet.tensor.slots import GradientSlots
 from gpunet.tensor.tape import Node, Storage, backward, grad_enabled
 
 __all__ = ["Parameter", "Tensor", "apply", "from_numpy", "tensor"]
@@ -384,17 +385,18 @@ class Parameter(Tensor):
         (2, 3)
     """
 
-    __slots__ = ()
+    __slots__ = ("_home",)
 
     def __init__(self, array: Array | Tensor, requires_grad: bool = True) -> None:
+        self._home: tuple[GradientSlots, int] | None = None
         super().__init__(array.array if isinstance(array, Tensor) else array, requires_grad)
 
-    def _move(self, array: Array, slot: Array | None = None) -> None:
-        """Live in other memory from now on: another device, or an optimizer's flat buffer."""
+    def _move(self, array: Array, slot: Array | None = None, home: tuple[GradientSlots, int] | None = None) -> None:
+        """Live in other memory from now on: another device, or an optimizer's flat buffer and a slot of `home`."""
         if self._grad is not None and slot is not None:
             backend.of(slot).copy(slot, self._grad)
             self._grad = slot
-        self._array, self._slot = array, slot
+        self._array, self._slot, self._home = array, slot, home
         self._storage = Storage()
 
 

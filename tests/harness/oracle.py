@@ -74,7 +74,9 @@ class Oracle:
 
     @functools.cached_property
     def magnitude(self) -> float:
-        return max(self.case.scale, self.case.magnitude(self.wide)) if self.case.op.outputs else 10.0
+        if self.case.op.outputs:
+            return max(self.case.scale, self.case.magnitude(self.wide))
+        return max(10.0, *map(largest, self.outputs.values()))
 
     @functools.cached_property
     def gradients(self) -> tuple[Any, list[Any], list[Any]]:

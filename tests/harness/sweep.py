@@ -63,7 +63,10 @@ def run(be: backend.Backend, mode: str, case: Case, data: st.DataObject) -> None
         host[name], device[name] = _lay_out(be, array, memory[name], data)
     _count(case, mode, dtype, host, memory)
     expected = expected_outputs(case, host)
-    magnitude = max(case.scale, case.magnitude({n: _wide(a) for n, a in host.items()}) if case.op.outputs else 10.0)
+    if case.op.outputs:
+        magnitude = max(case.scale, case.magnitude({n: _wide(a) for n, a in host.items()}))
+    else:
+        magnitude = max(10.0, *map(largest, expected.values()))
     results = case.op.forward(*device.values(), **case.attrs)
     outs = named_results(case, results, device)
     for name, want in expected.items():

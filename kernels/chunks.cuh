@@ -1,0 +1,18 @@
+// Flat buffers: one block works on one chunk of them.
+
+#define CHUNK 4096  // elements of a chunk where there is no table; must equal KERNEL_CHUNK of gpunet/ops/chunks.py
+
+struct Chunk {
+    long long begin, end;
+};
+
+// This block's chunk: row blockIdx.x of a table (start, length, counter), or the elements from blockIdx.x * CHUNK on.
+// It is cut to the buffer, which a wrong table must not leave; it may be empty.
+__device__ __forceinline__ Chunk own_chunk(const long long* chunks_or_null, long long size) {
+    long long begin = (long long)blockIdx.x * CHUNK, length = CHUNK;
+    if (chunks_or_null) {
+        begin = chunks_or_null[3 * (long long)blockIdx.x];
+        length = chunks_or_null[3 * (long long)blockIdx.x + 1];
+    }
+    return {max(begin, 0LL), min(begin + length, size)};
+}

@@ -1,0 +1,80 @@
+// The norm of gradients, and clipping. One block works on one chunk, so a flat buffer takes one launch; partial sums
+// are added in a fixed order.
+#ifndef REAL
+#error "define REAL"
+#endif
+#include "common.cuh"
+#include "chunks.cuh"
+
+#define THREADS 256
+
+// A norm of any order > 0 as a sum of powers of absolute values, or their maximum where the order is infinite.
+struct Norm {
+    ACC order;
+    __device__ bool is_maximum() const { return order > 1e30f; }
+    __device__ ACC join(ACC a, ACC b) const {
+        if (!is_maximum()) return a + b;
+        return b > a || b != b ? b : a;  // NaN must not get lost
+    }
+    __device__ ACC power(ACC x) const {
+        ACC size = x < 0 ? -x : x;
+        return is_maximum() || order == 1 ? size : order == 2 ? size * size : pow(size, order);
+    }
+    __device__ ACC root(ACC sum) const {
+        return is_maximum() || order == 1 ? sum : order == 2 ? sqrt(sum) : pow(sum, 1 / order);
+    }
+};
+
+// Joins one value per thread; every thread gets the result. Once per kernel: nothing orders a second use of the memory.
+__device__ __forceinline__ ACC join_block(const Norm& norm, ACC value) {
+    __shared__ ACC of_warp[THREADS / WARP];
+    for (int lanes = WARP / 2; lanes > 0; lanes /= 2) {
+        value = norm.join(value, __shfl_xor_sync(ALL_LANES, value, lanes));
+    }
+    if (threadIdx.x % WARP == 0) of_warp[threadIdx.x / WARP] = value;
+    __syncthreads();  // every warp has written before all of them are read
+    value = of_warp[0];
+    for (int warp = 1; warp < THREADS / WARP; ++warp) value = norm.join(value, of_warp[warp]);
+    return value;
+}
+
+// One block joins the powers of one chunk.
+extern "C" __global__ void __launch_bounds__(256) norm_partials(
+    ACC* partials, const REAL* x, const long long* chunks_or_null, ACC order, long long size) {
+    Norm norm{order};
+    Chunk chunk = own_chunk(chunks_or_null, size);
+    ACC sum = 0;
+    for (long long i = chunk.begin + threadIdx.x; i < chunk.end; i += THREADS) sum = norm.join(sum, norm.power(x[i]));
+    sum = join_block(norm, sum);
+    if (threadIdx.x == 0) partials[blockIdx.x] = sum;
+}
+
+// One block joins the partial results of all chunks, and takes the root.
+extern "C" __global__ void __launch_bounds__(256) norm_total(
+    REAL* total, const REAL* partials, ACC order, long long count) {
+    Norm norm{order};
+    ACC sum = 0;
+    for (long long i = threadIdx.x; i < count; i += THREADS) sum = norm.join(sum, partials[i]);
+    sum = join_block(norm, sum);
+    if (threadIdx.x == 0) *total = norm.root(sum);
+}
+
+// One block scales one chunk, so that the norm `total` of all gradients becomes at most max_norm. A gradient that is
+// small enough is not touched; a NaN goes everywhere.
+extern "C" __global__ void __launch_bounds__(256) clip_by_norm(
+    REAL* x, const ACC* total, const long long* chunks_or_null, ACC max_norm, long long size) {
+    ACC factor = max_norm / (*total + (ACC)1e-6);
+    if (factor >= 1) return;
+    Chunk chunk = own_chunk(chunks_or_null, size);
+    for (long long i = chunk.begin + threadIdx.x; i < chunk.end; i += THREADS) x[i] = x[i] * factor;
+}
+
+// One block moves the values of one chunk into [-limit, limit]; NaN stays.
+extern "C" __global__ void __launch_bounds__(256) clip_by_value(
+    REAL* x, const long long* chunks_or_null, ACC limit, long long size) {
+    Chunk chunk = own_chunk(chunks_or_null, size);
+    for (long long i = chunk.begin + threadIdx.x; i < chunk.end; i += THREADS) {
+        ACC value = x[i];
+        x[i] = value > limit ? limit : value < -limit ? -limit : value;
+    }
+}
