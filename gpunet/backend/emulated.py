@@ -5,7 +5,7 @@ It exists to prove kernels and host code where there is no GPU; it is not fast.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from gpunet.backend.kernel_backend import Function, KernelBackend
 __all__ = ["EmulatedBackend", "compile_options"]
 
 
-def compile_options(defines: dict[str, str]) -> list[str]:
+def compile_options(defines: Mapping[str, str]) -> list[str]:
     """Return what the emulator's compiler is told of a kernel file's macros; one variant, one cache entry."""
     return [f"-D{macro}={value}" for macro, value in sorted(defines.items())]
 

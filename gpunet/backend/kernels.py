@@ -7,10 +7,11 @@ structs that travel by value are derived from it, so host and kernel cannot drif
 from __future__ import annotations
 
 import functools
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ __all__ = [
     "kernel_dir",
     "kernel_files",
     "load",
+    "read",
     "scalar_bytes",
     "variants",
 ]
@@ -43,6 +45,13 @@ C_TYPES = {
     "unsigned long long": np.dtype(np.uint64),
     "unsigned char": np.dtype(np.uint8),
     "unsigned short": np.dtype(np.uint16),
+    # What users' files have besides.
+    "bool": np.dtype(np.bool_),
+    "signed char": np.dtype(np.int8),
+    "char": np.dtype(np.int8),
+    "short": np.dtype(np.int16),
+    "size_t": np.dtype(np.uint64),
+    **{f"{kind}{bits}_t": np.dtype(f"{kind}{bits}") for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
 }
 _C_NAMES = {dtype: name for name, dtype in reversed(C_TYPES.items())}
 
@@ -93,6 +102,9 @@ class Parameter:
     pointer: bool = False
     const: bool = False
 
+    def __str__(self) -> str:
+        return f"{'const ' if self.const else ''}{self.type}{'* ' if self.pointer else ' '}{self.name}"
+
     @property
     def nullable(self) -> bool:
         """A pointer may be null exactly when its name says so."""
@@ -106,11 +118,11 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel's name, its parameters and its launch bounds (threads per block), or None."""
+    """A kernel's name, its parameters and its launch bounds as written, or None."""
 
     name: str
     parameters: tuple[Parameter, ...]
-    max_threads: str | None
+    launch_bounds: str | None
 
 
 @dataclass(frozen=True)
@@ -120,7 +132,7 @@ class Source:
     file: str
     text: str
     kernels: Mapping[str, Kernel]
-    structs: Mapping[str, tuple[tuple[str, str, int], ...]]  # name -> (field, type, count)
+    structs: Mapping[str, str]  # name -> the text between its braces
     macros: tuple[str, ...]  # what the host must define by -D
 
     def dtype(self, c_name: str, defines: Mapping[str, str]) -> Any:
@@ -139,9 +151,19 @@ class Source:
             raise KernelError(f"{self.file}: unknown type {c_name!r}")
         fields: list[Any] = [
             (field, self.dtype(kind, defines), (count,)) if count else (field, self.dtype(kind, defines))
-            for field, kind, count in self.structs[name]
+            for field, kind, count in self._fields(name)
         ]
         return np.dtype(fields, align=True)
+
+    def _fields(self, struct: str) -> Iterator[tuple[str, str, int]]:
+        """Yield (name, type, count or 0) of a struct's fields."""
+        for line in filter(None, map(str.strip, self.structs[struct].split(";"))):
+            declaration = re.fullmatch(r"([A-Za-z_][\w ]*?)\s+((?:\w+(?:\[\d+\])?\s*,\s*)*\w+(?:\[\d+\])?)", line)
+            if declaration is None:
+                raise KernelError(f"{self.file}: cannot read the field {line!r} of struct {struct}")
+            for field in declaration[2].split(","):
+                label, _, count = field.strip().rstrip("]").partition("[")
+                yield label, declaration[1], int(count or 0)
 
     def kernel(self, name: str) -> Kernel:
         """Return one kernel; KernelError with the names there are if it is missing."""
@@ -152,52 +174,69 @@ class Source:
 
 
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
-_INCLUDE = re.compile(r'^[ \t]*#include[ \t]+"([^"]+)"[ \t]*$', re.MULTILINE)
-_BOUNDS = r"(?:__launch_bounds__\s*\(([^)]*)\)\s*)?"
+_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+"([^"\n]+)".*$', re.MULTILINE)
+_ONCE = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+once.*$", re.MULTILINE)
+_BOUNDS = r"(?:__launch_bounds__\s*\(((?:[^()]|\([^()]*\))*)\)\s*)?"
 _KERNEL = re.compile(rf'extern\s+"C"\s+__global__\s+{_BOUNDS}void\s+{_BOUNDS}(\w+)\s*\(([^)]*)\)')
 _STRUCT = re.compile(r"struct\s+(\w+)\s*\{([^{}()]*)\}\s*;")
-_PARAMETER = re.compile(r"(const\s+)?([A-Za-z_][\w ]*?)\s*(\*?)\s*(?:__restrict__\s+)?(\w+)")
+_PARAMETER = re.compile(r"([A-Za-z_][\w ]*?)\s*(\*?)\s*\b(\w+)\s*(\[\s*\d*\s*\])?")
+_QUALIFIER = re.compile(r"\b(?:__restrict__|__restrict|volatile|struct|__grid_constant__)\b")
 _REQUIRED = re.compile(r"^#ifndef (\w+)\s*\n#error", re.MULTILINE)
 
 
-def _inline(file: str, folder: Path, seen: set[str]) -> str:
-    """Return a file's text with its own includes in place, each once, and #line telling where from."""
-    seen.add(file)
-    text = (folder / file).read_text(encoding="utf-8")
+def _inline(path: Path, label: str, seen: set[Path]) -> str:
+    """Return a file's text with the files it includes in place, each once, and #line telling where from.
+
+    Args:
+        path: the file; what it includes is looked for beside it.
+        label: what the compilers call it in messages.
+        seen: the files that are in the text already.
+
+    Raises:
+        KernelError: a file is missing or is no text.
+    """
+    seen.add(path.resolve())
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise KernelError(f"{label}: the file cannot be read: {reason}") from None
 
     def replace(match: re.Match[str]) -> str:
-        name = match[1]
-        following = text.count("\n", 0, match.end()) + 2
-        if name in seen:
+        included, line = path.parent / match[1], text.count("\n", 0, match.end()) + 1
+        if not included.is_file():
+            raise KernelError(f'{label}:{line}: there is no file "{match[1]}" beside {path.name}')
+        if included.resolve() in seen:
             return ""
-        return f'{_inline(name, folder, seen)}\n#line {following} "{file}"'
+        inner = _inline(included, (PurePosixPath(label).parent / match[1]).as_posix(), seen)
+        return f'{_ONCE.sub("", inner)}\n#line {line + 1} "{label}"'
 
-    return f'#line 1 "{file}"\n' + _INCLUDE.sub(replace, text)
+    return f'#line 1 "{label}"\n' + _INCLUDE.sub(replace, text)
+
+
+def _parameter(text: str) -> Parameter | None:
+    """Read one parameter: by value, or a pointer to what the host hands over; None for anything else."""
+    pointee, star, after = _QUALIFIER.sub(" ", text).partition("*")
+    plain = " ".join(re.sub(r"\bconst\b", " ", pointee + star + after).split())
+    match = _PARAMETER.fullmatch(plain)
+    if match is None:
+        return None
+    kind, pointer, name, bracket = match.groups()
+    return Parameter(name, kind, bool(pointer or bracket), bool(re.search(r"\bconst\b", pointee)))
 
 
 def parse(file: str, text: str) -> Source:
     """Read the kernels and structs that a source declares."""
     bare = _COMMENT.sub(" ", text)
-    structs: dict[str, tuple[tuple[str, str, int], ...]] = {}
-    for name, body in _STRUCT.findall(bare):
-        fields: list[tuple[str, str, int]] = []
-        for line in filter(None, map(str.strip, body.split(";"))):
-            declaration = re.fullmatch(r"([A-Za-z_][\w ]*?)\s+((?:\w+(?:\[\d+\])?\s*,\s*)*\w+(?:\[\d+\])?)", line)
-            if declaration is None:
-                raise KernelError(f"{file}: cannot read the field {line!r} of struct {name}")
-            for field in declaration[2].split(","):
-                label, _, count = field.strip().rstrip("]").partition("[")
-                fields.append((label, declaration[1], int(count or 0)))
-        structs[name] = tuple(fields)
+    structs = dict(_STRUCT.findall(bare))
     kernels = {}
     for before, after, name, parameter_list in _KERNEL.findall(bare):
         parameters = []
-        for text_of_one in filter(None, map(str.strip, parameter_list.split(","))):
-            match = _PARAMETER.fullmatch(text_of_one)
-            if match is None:
+        for text_of_one in filter(None, map(str.strip, re.sub(r"^\s*void\s*$", "", parameter_list).split(","))):
+            parameter = _parameter(text_of_one)
+            if parameter is None:
                 raise KernelError(f"{file}: cannot read the parameter {text_of_one!r} of {name}")
-            const, kind, star, label = match.groups()
-            parameters.append(Parameter(label, kind.strip(), bool(star), bool(const)))
+            parameters.append(parameter)
         kernels[name] = Kernel(name, tuple(parameters), (before or after) or None)
     return Source(file, text, kernels, structs, tuple(dict.fromkeys(_REQUIRED.findall(text))))
 
@@ -208,7 +247,27 @@ def load(file: str) -> Source:
     folder = kernel_dir()
     if not (folder / file).is_file():
         raise KernelError(f"there is no kernel file {file!r} in {folder}; there are {', '.join(kernel_files())}")
-    return parse(file, _inline(file, folder, set()))
+    return parse(file, _inline(folder / file, file, set()))
+
+
+def read(path: str | os.PathLike[str]) -> Source:
+    """Read anybody's kernel file, with the files that it includes from beside it inlined.
+
+    Raises:
+        KernelError: a file cannot be read, or declares no kernel.
+    """
+    label = Path(path).as_posix()
+    source = parse(label, _inline(Path(path), label, set()))
+    if not source.kernels:
+        raise KernelError(
+            layout_message(
+                label,
+                "the file declares no kernel.",
+                expected='at least one function declared extern "C" __global__ void name(...)',
+                hint='write extern "C" before each kernel: CuPy and the emulator find kernels by their plain names',
+            )
+        )
+    return source
 
 
 def scalar_bytes(kernel: Kernel, parameter: Parameter, dtype: np.dtype[Any], value: Any) -> Any:

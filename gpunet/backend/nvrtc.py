@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib.util
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -18,20 +19,43 @@ from pathlib import Path
 from gpunet.backend.kernels import Source
 from gpunet.errors import KernelError, layout_message
 
-__all__ = ["Compiled", "Usage", "compile_source", "unavailable", "version"]
+__all__ = ["ARCHS", "CompileError", "Compiled", "Usage", "compile_source", "unavailable", "version"]
 
-# What CuPy passes to NVRTC for a RawModule, and: registers that spill to memory are errors.
+# The GPU generations that gpunet is checked for: T4, A100, RTX 30, RTX 40, H100, B200, RTX 50.
+ARCHS = (75, 80, 86, 89, 90, 100, 120)
+
+# What CuPy passes to NVRTC for a RawModule, and: report what kernels use, registers that spill to memory too.
 _OPTIONS = ("-std=c++17", "-ftz=true", "--device-as-default-execution-space")
-_CHECKS = ("--ptxas-options=-v", "--ptxas-options=--warn-on-spills", "--ptxas-options=-Werror")
+_CHECKS = ("--ptxas-options=-v", "--ptxas-options=--warn-on-spills")
+_STRICT = "--ptxas-options=-Werror"
+
+
+class CompileError(KernelError):
+    """NVRTC refuses a text.
+
+    Attributes:
+        log: every word the compiler said.
+    """
+
+    def __init__(self, message: str, log: str) -> None:
+        super().__init__(message)
+        self.log = log
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What one thread, or one block, of a compiled kernel uses."""
+    """What one thread, or one block, of a compiled kernel uses, and the launch bounds that it was compiled for."""
 
     registers: int
     shared_bytes: int
     spill_bytes: int
+    max_threads: int | None = None  # per block
+    blocks: int = 1  # per multiprocessor
+
+    @property
+    def register_limit(self) -> int:
+        """How many registers a thread may use for the launch bounds to hold."""
+        return min(255, 65536 // ((self.max_threads or 1) * self.blocks))
 
 
 @dataclass(frozen=True)
@@ -86,19 +110,23 @@ def _require() -> ctypes.CDLL:
     return library
 
 
-def compile_source(source: Source, defines: Mapping[str, str], arch: int) -> Compiled:
+def compile_source(source: Source, defines: Mapping[str, str], arch: int, *, allow_spills: bool = False) -> Compiled:
     """Compile a kernel file for one GPU architecture; no GPU is needed.
 
     Args:
         source: from `kernels.load`.
         defines: values of the file's macros.
         arch: compute capability times ten, such as 90 for an H100.
+        allow_spills: report spilled registers, and what else the assembler warns of, instead of raising.
 
     Raises:
-        KernelError: NVRTC is missing or refuses the text, or a kernel spills registers; with its log.
+        KernelError: NVRTC is missing.
+        CompileError: it refuses the text, or a kernel spills registers.
     """
     library = _require()
     options = [*_OPTIONS, *_CHECKS, f"-arch=sm_{arch}", *(f"-D{k}={v}" for k, v in defines.items())]
+    if not allow_spills:
+        options.append(_STRICT)
     program = ctypes.c_void_p()
     text = source.text.encode()
     library.nvrtcCreateProgram(ctypes.byref(program), text, source.file.encode(), 0, None, None)
@@ -107,8 +135,9 @@ def compile_source(source: Source, defines: Mapping[str, str], arch: int) -> Com
         failed = library.nvrtcCompileProgram(program, len(options), encoded)
         log = _bytes(program, "ProgramLog").rstrip(b"\0").decode()
         if failed:
-            raise KernelError(f"{source.file} for sm_{arch} with {dict(defines)} does not compile:\n{log}")
-        return Compiled(_bytes(program, "CUBIN"), _usage(log), _warnings(log))
+            raise CompileError(f"{source.file} for sm_{arch} with {dict(defines)} does not compile:\n{log}", log)
+        usage = _usage(log, _bytes(program, "PTX").decode())
+        return Compiled(_bytes(program, "CUBIN"), usage, _warnings(log))
     finally:
         library.nvrtcDestroyProgram(ctypes.byref(program))
 
@@ -129,23 +158,30 @@ _ENTRY = re.compile(
 )
 
 
-def _usage(log: str) -> dict[str, Usage]:
-    """Read registers, shared memory and spills of each kernel from the assembler's log."""
+_BOUNDS = re.compile(r"\.entry (\w+)\([^)]*\)([^{]*)\{")
+
+
+def _usage(log: str, ptx: str) -> dict[str, Usage]:
+    """Read registers, shared memory and spills from the assembler's log, launch bounds from the assembly text."""
     found = {}
+    bounds = dict(_BOUNDS.findall(ptx))
     for name, stores, loads, registers, rest in _ENTRY.findall(log):
         shared = re.search(r"(\d+) bytes smem", rest)
-        found[name] = Usage(int(registers), int(shared[1]) if shared else 0, int(stores) + int(loads))
+        threads = re.search(r"\.maxntid (\d+), (\d+), (\d+)", bounds.get(name, ""))
+        blocks = re.search(r"\.minnctapersm (\d+)", bounds.get(name, ""))
+        found[name] = Usage(
+            registers=int(registers),
+            shared_bytes=int(shared[1]) if shared else 0,
+            spill_bytes=int(stores) + int(loads),
+            max_threads=math.prod(map(int, threads.groups())) if threads else None,
+            blocks=int(blocks[1]) if blocks else 1,
+        )
     return found
 
 
 def _warnings(log: str) -> str:
     """Return the lines of a log that are not plain resource reports."""
     return "\n".join(line for line in log.splitlines() if "warning" in line.lower())
-
-
-def register_limit(max_threads: int, blocks_per_multiprocessor: int = 1) -> int:
-    """Return how many registers a thread may use for the launch bounds to hold."""
-    return min(255, 65536 // (max_threads * blocks_per_multiprocessor))
 
 
 def supported_archs() -> Sequence[int]:

@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from gpunet.cli import doctor, train
+from gpunet.cli import doctor, kernels, train
 
 __all__ = ["main"]
 
@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="exit codes: 0 done, 1 error, 2 wrong usage, 130 interrupted",
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (train, doctor):
+    for module in (train, kernels, doctor):
         module.add_parser(commands)
     return top
 

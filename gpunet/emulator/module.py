@@ -87,6 +87,7 @@ class RawModule:
         path: a file with such text, instead of `code`.
         options: for the compiler: "-DNAME=value" and "-Idirectory".
         mode: 'fast', 'race' or 'asan'; None takes it from `settings`.
+        name: what `code` is called in messages.
 
     Attributes:
         names: the kernels' names.
@@ -110,6 +111,7 @@ class RawModule:
         path: str | os.PathLike[str] | None = None,
         options: Sequence[str] = (),
         mode: str | None = None,
+        name: str | None = None,
     ) -> None:
         self.mode = settings().mode if mode is None else mode
         if self.mode not in MODES:
@@ -126,7 +128,7 @@ class RawModule:
             )
         if (code is None) == (path is None):
             raise KernelError(layout_message("RawModule", "expected either code or path."))
-        name = None if path is None else os.fspath(path)
+        name = name if path is None else os.fspath(path)
         self._path, runtime_path = build.library(_text(code, path), name, options, self.mode)
         self._library = ctypes.CDLL(str(self._path))  # RTLD_LOCAL: the runtimes of two modes must not mix
         runtime = ctypes.CDLL(str(runtime_path))
@@ -222,6 +224,29 @@ class Kernel:
         Raises:
             KernelError: an argument or the launch shape is wrong (nothing has run then), or the kernel broke a rule.
         """
+        sizes, packed = self._prepare(grid, block, args, shared_mem)
+        current = settings()
+        workers = 1 if self._module.mode != "fast" else current.workers or _cpus()
+        schedule = SCHEDULES.index(current.schedule)
+        message = self._module._launch(
+            *(self._address, packed, len(packed), *sizes),
+            *(shared_mem, schedule, current.seed, workers),
+        )
+        if message is not None:
+            raise KernelError(f"{self.name}: {self._in_words(message.decode(errors='replace'), args)}")
+
+    def check(self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], shared_mem: int = 0) -> None:
+        """Raise what a launch with these arguments would refuse, without launching.
+
+        Raises:
+            KernelError: an argument or the launch shape is wrong.
+        """
+        self._prepare(grid, block, args, shared_mem)
+
+    def _prepare(
+        self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], shared_mem: int
+    ) -> tuple[tuple[int, ...], bytes]:
+        """Return the sizes of grid and block, and the arguments as the compiler lays them out."""
         grid_sizes = self._sizes("grid", grid, MAX_GRID)
         block_sizes = self._sizes("block", block, MAX_BLOCK)
         if block_sizes[0] * block_sizes[1] * block_sizes[2] > self.max_threads:
@@ -242,16 +267,7 @@ class Kernel:
                 expected=f"{len(self._converters)} arguments ({names}), got {len(args)}",
             )
         values = [convert(argument) for convert, argument in zip(self._converters, args, strict=True)]
-        packed = self._struct.pack(*values)
-        current = settings()
-        workers = 1 if self._module.mode != "fast" else current.workers or _cpus()
-        schedule = SCHEDULES.index(current.schedule)
-        message = self._module._launch(
-            *(self._address, packed, len(packed), *grid_sizes, *block_sizes),
-            *(shared_mem, schedule, current.seed, workers),
-        )
-        if message is not None:
-            raise KernelError(f"{self.name}: {self._in_words(message.decode(errors='replace'), args)}")
+        return (*grid_sizes, *block_sizes), self._struct.pack(*values)
 
     def __repr__(self) -> str:
         return f"<Kernel {self.name}({', '.join(parameter.name for parameter in self.parameters)})>"

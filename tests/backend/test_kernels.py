@@ -38,7 +38,32 @@ def test_signatures_are_read_from_the_text():
     ]
     assert [p.nullable for p in scale.parameters] == [False, False, False, True, False, False]
     assert [p.any_memory for p in scale.parameters] == [False, False, True, False, False, False]
-    assert (scale.max_threads, source.kernels["plain"].max_threads) == ("128", None)
+    assert (scale.launch_bounds, source.kernels["plain"].launch_bounds) == ("128", None)
+
+
+PARAMETERS = [
+    ("const float* __restrict__ x", "const float* x"),
+    ("float const *x", "const float* x"),
+    ("float *const __restrict__ x", "float* x"),
+    ("const int n", "const int n"),
+    ("unsigned long long n", "unsigned long long n"),
+    ("float x[]", "float* x"),
+    ("const float4 *v", "const float4* v"),
+    ("struct Sizes s", "Sizes s"),
+    ("size_t n", "size_t n"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), PARAMETERS, ids=[text for text, _ in PARAMETERS])
+def test_parameters_are_read_however_they_are_written(text, expected):
+    source = kernels.parse("p.cu", f'extern "C" __global__ void f({text}) {{}}')
+    assert [str(parameter) for parameter in source.kernels["f"].parameters] == [expected]
+
+
+def test_bounds_may_be_expressions_and_parameters_void():
+    text = 'extern "C" __global__ void __launch_bounds__(32 * (W + 1), 2) f(void) {}'
+    kernel = kernels.parse("b.cu", text).kernels["f"]
+    assert (kernel.launch_bounds, kernel.parameters) == ("32 * (W + 1), 2", ())
 
 
 def test_structs_get_the_layout_that_c_gives_them():
@@ -73,6 +98,44 @@ def test_includes_are_inlined_once_with_line_numbers():
     number = int(lines[start].split()[1])
     original = (kernels.kernel_dir() / "conv.cu").read_text().splitlines()
     assert lines[start + 1 : start + 20] == original[number - 1 : number + 18]
+
+
+def test_anybodys_file_is_read_with_what_it_includes_from_beside_it(tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "b.cuh").write_text('#pragma once\n#include "c.cuh"\n#define B 1\n')
+    (tmp_path / "inner" / "c.cuh").write_text("#define C 2\n")
+    path = tmp_path / "a.cu"
+    path.write_text(
+        '#include <none_of_ours>\n#include "inner/b.cuh"  // why\n# include "inner/c.cuh"\n'
+        'extern "C" __global__ void f(int* x) { *x = B + C; }\n'
+    )
+    source = kernels.read(path)
+    assert list(source.kernels) == ["f"] and source.file == path.as_posix()
+    assert source.text.count("#define C 2") == source.text.count("#define B 1") == 1 and "pragma" not in source.text
+    places, number, file = {}, 0, ""
+    for line in source.text.splitlines():
+        number += 1
+        if line.startswith("#line"):
+            _, at, file = line.split()
+            number, file = int(at) - 1, file.strip('"')
+        places[line] = f"{file.removeprefix(tmp_path.as_posix())}:{number}"
+    assert places["#define B 1"] == "/inner/b.cuh:3" and places["#define C 2"] == "/inner/c.cuh:1"
+    assert places['extern "C" __global__ void f(int* x) { *x = B + C; }'] == "/a.cu:4"
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    path = tmp_path / "a.cu"
+    with pytest.raises(KernelError, match=r"a\.cu: the file cannot be read: No such file"):
+        kernels.read(path)
+    path.write_text('\n#include "gone.cuh"\n')
+    with pytest.raises(KernelError, match=r'a\.cu:2: there is no file "gone\.cuh" beside a\.cu'):
+        kernels.read(path)
+    path.write_text("__global__ void mangled(int* x) {}\n")
+    with pytest.raises(KernelError, match=r'a\.cu: the file declares no kernel(.|\n)*hint: write extern "C"'):
+        kernels.read(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(KernelError, match=r"a\.cu: the file cannot be read: it is not UTF-8 text"):
+        kernels.read(path)
 
 
 def test_unknown_names_are_named():

@@ -21,7 +21,6 @@ from tests.harness.case import FLOATS
 from tests.harness.oracle import result_bytes
 
 SCHEDULES = (("reverse", 0), ("random", 1), ("random", 2))
-ARCHS = (75, 80, 86, 89, 90, 100, 120)
 
 
 @pytest.fixture(scope="module")
@@ -80,34 +79,17 @@ def compiler():
 @pytest.mark.parametrize("file", kernels.kernel_files())
 def test_nvrtc_compiles_every_variant_without_warnings_or_spills(compiler, file):
     source = kernels.load(file)
-    jobs = [(defines, arch) for defines in kernels.variants(file) for arch in ARCHS]
+    jobs = [(defines, arch) for defines in kernels.variants(file) for arch in nvrtc.ARCHS]
     with ThreadPoolExecutor(2) as pool:
         compiled = list(pool.map(lambda job: nvrtc.compile_source(source, *job), jobs))
     for (defines, arch), result in zip(jobs, compiled, strict=True):
         assert not result.warnings, result.warnings
         assert result.usage.keys() == source.kernels.keys()
         for name, usage in result.usage.items():
-            limit = nvrtc.register_limit(int(source.kernels[name].max_threads))
-            assert usage.spill_bytes == 0 and usage.registers <= limit, f"{name} for sm_{arch} with {defines}"
+            assert usage.max_threads, f"{name} has no launch bounds"
+            assert usage.spill_bytes == 0 and usage.registers <= usage.register_limit, f"{name} sm_{arch} {defines}"
             assert usage.shared_bytes <= 48 * 1024
     kernel_table.passed("nvrtc", source.kernels)
-
-
-def test_nvrtc_reports_an_error_with_file_and_line(compiler):
-    broken = kernels.parse("broken.cu", '#line 1 "broken.cu"\nextern "C" __global__ void f(int* x) { x[0] = y; }')
-    with pytest.raises(kernels.KernelError, match=r"broken\.cu\(1\)(.|\n)*identifier \"y\" is undefined"):
-        nvrtc.compile_source(broken, {}, 90)
-
-
-def test_nvrtc_refuses_a_kernel_that_spills(compiler):
-    text = """extern "C" __global__ void __launch_bounds__(1024, 2) f(float* x) {
-        float a[64];
-        for (int i = 0; i < 64; ++i) a[i] = x[i * 77 + threadIdx.x];
-        for (int k = 0; k < 9; ++k) for (int i = 0; i < 64; ++i) a[i] = a[i] * a[(i * 7 + k) % 64] + x[k];
-        for (int i = 0; i < 64; ++i) x[i * 99 + threadIdx.x] = a[i];
-    }"""
-    with pytest.raises(kernels.KernelError, match="spilled"):
-        nvrtc.compile_source(kernels.parse("spill.cu", text), {}, 90)
 
 
 def test_kernels_use_no_float_atomics_and_no_cuda_headers():
