@@ -238,9 +238,9 @@ class BatchNorm(Op):
             gb[...] = sums[0]
         if gx is not None:
             rows, scale = max(len(pixels), 1), inv_std if weight is None else inv_std * weight
-            terms = (sums[0] / rows, sums[1] * inv_std / rows) if training else (None, None)
+            terms = (sums[0] / rows, sums[1] * inv_std / rows) if training else ()
             with be.dense_output(gx, CHANNELS_LAST) as out:
-                norm_cpu.input_gradient(_matrix(out), gradients, pixels, mean, scale, *terms)
+                norm_cpu.input_gradient(_matrix(out), gradients, pixels, scale, mean, *terms)
 
     def grad_cuda(self, be: KernelBackend, *arrays: Any, training: bool, **attrs: Any) -> None:
         gx, _, _, gw, gb, _, gy, x, weight, bias, mean, inv_std = arrays

@@ -139,6 +139,24 @@ def test_any_number_of_threads_gives_the_same_bits(be, rng):
     assert results[0] == results[1] == results[2]
 
 
+@pytest.mark.torch
+@pytest.mark.only_backends("numpy")
+@pytest.mark.parametrize("shape", [(9, 7, 37, 61), (3, 1, 70_001), (2, 70_001)], ids=str)
+@pytest.mark.parametrize("training", [True, False])
+def test_large_inputs_have_no_seams(be, torch, rng, shape, training):
+    inputs = [rng.standard_normal(shape), *(rng.random(shape[1]) + 0.1 for _ in range(4))]
+    theirs, ours = ([make(array) for array in inputs] for make in (torch.tensor, lambda a: to(be, a)))
+    gy = rng.standard_normal(shape)
+    for framework, tensors, gradient in ((torch.nn.functional, theirs, torch.tensor(gy)), (F, ours, to(be, gy))):
+        for i in (0, 3, 4):
+            tensors[i].requires_grad_()
+        framework.batch_norm(*tensors, training=training).backward(gradient)
+    for i in (0, 3, 4):
+        np.testing.assert_allclose(host(ours[i].grad), theirs[i].grad.numpy(), rtol=1e-9, atol=1e-11)
+    for i in (1, 2):
+        np.testing.assert_allclose(host(ours[i]), theirs[i].numpy(), rtol=1e-11)
+
+
 def test_the_cpu_keeps_the_variance_of_values_far_from_zero():
     from tests.cases.norm import batch_norm_keeps_the_variance_of_values_far_from_zero as check
 
