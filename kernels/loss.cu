@@ -13,15 +13,15 @@
 template <typename Loss>
 __device__ __forceinline__ void reduce(REAL* each_or_null, ACC* sums_or_null, ACC scale, long long count, Loss loss) {
     long long first = (long long)blockIdx.x * PER_BLOCK, end = min(first + PER_BLOCK, count);
-    ACC sum = 0;
+    ACC sum[1] = {0};
     for (long long i = first + threadIdx.x; i < end; i += THREADS) {
         ACC value = loss(i);
-        sum += value;
+        sum[0] += value;
         if (each_or_null) each_or_null[i] = value;
     }
     if (!sums_or_null) return;
-    sum = block_sum<THREADS>(sum);
-    if (threadIdx.x == 0) sums_or_null[blockIdx.x] = sum * scale;
+    block_sum<THREADS>(sum);
+    if (threadIdx.x == 0) sums_or_null[blockIdx.x] = sum[0] * scale;
 }
 
 // One thread makes the gradients of one element; that of the target is the negative. gy_stride is 1 where gy has one

@@ -14,16 +14,19 @@ __device__ __forceinline__ ACC warp_sum(ACC value) {
     return value;
 }
 
-// Sum over a block of THREADS threads in one fixed order; thread 0 gets it.
-template <int THREADS>
-__device__ __forceinline__ ACC block_sum(ACC value) {
-    __shared__ ACC of_warp[THREADS / WARP];
-    value = warp_sum(value);
-    if (threadIdx.x % WARP == 0) of_warp[threadIdx.x / WARP] = value;
-    __syncthreads();  // every warp has written before thread 0 reads
-    ACC sum = 0;
-    if (threadIdx.x == 0) {
-        for (int warp = 0; warp < THREADS / WARP; ++warp) sum += of_warp[warp];
+// Sums over a block of THREADS threads, several at once, in one fixed order; thread 0 gets them. Once per kernel: a
+// second call would need another barrier.
+template <int THREADS, int COUNT>
+__device__ __forceinline__ void block_sum(ACC (&values)[COUNT]) {
+    __shared__ ACC of_warp[COUNT][THREADS / WARP];
+    for (int k = 0; k < COUNT; ++k) {
+        values[k] = warp_sum(values[k]);
+        if (threadIdx.x % WARP == 0) of_warp[k][threadIdx.x / WARP] = values[k];
     }
-    return sum;
+    __syncthreads();  // every warp has written before thread 0 reads
+    if (threadIdx.x != 0) return;
+    for (int k = 0; k < COUNT; ++k) {
+        values[k] = 0;
+        for (int warp = 0; warp < THREADS / WARP; ++warp) values[k] += of_warp[k][warp];
+    }
 }

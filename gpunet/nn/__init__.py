@@ -6,7 +6,7 @@ from gpunet.nn.container import Sequential
 from gpunet.nn.conv import Conv2d
 from gpunet.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
 from gpunet.nn.linear import Flatten, Linear
-from gpunet.nn.loss import CrossEntropyLoss, L1Loss, MSELoss
+from gpunet.nn.loss import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss
 from gpunet.nn.module import Module
 from gpunet.nn.norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from gpunet.nn.pool import MaxPool2d
@@ -14,6 +14,7 @@ from gpunet.tensor import Parameter
 
 __all__ = [
     "ELU",
+    "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",

@@ -1,4 +1,4 @@
-"""Cross entropy, with log-softmax in one."""
+"""Cross entropy with class indices or class probabilities, log-softmax fused with it."""
 
 from __future__ import annotations
 
@@ -6,68 +6,105 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.backend import CONTIGUOUS, Array, Backend, of
-from gpunet.backend.dtypes import accumulator
-from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.backend import CONTIGUOUS, Array, Backend, Layout, layout_of, of
+from gpunet.backend.dtypes import accumulator, is_float
+from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.errors import DTypeError, ShapeError
-from gpunet.ops.base import Op, Out
+from gpunet.ops.base import Op, Out, like
 from gpunet.ops.loss import Reduction, check_reduction
-from gpunet.ops.reduce import sum_to_size
+from gpunet.ops.rows import THREADS, Rows
 
 __all__ = ["cross_entropy"]
 
-_ROWS_PER_BLOCK = 4  # as in kernels/cross_entropy.cu
+_MOST_BLOCKS = 1024  # whose sums one block adds up
 
 
 class CrossEntropy(Op):
-    """Cross entropy between logits and class indices: log-softmax and negative log-likelihood in one.
+    """Cross entropy between logits and class indices or class probabilities: log-softmax and likelihood in one.
 
-        loss[n] = log(sum_c exp(x[n, c])) - x[n, target[n]]
-        gx[n, c] = (softmax(x[n])[c] - [c == target[n]]) * scale
+        loss[n] = -sum_c weight[c] * q[n, c] * log(p[n, c]),  p = softmax of x along the classes
+        q[n, c] = (1 - label_smoothing) * t[n, c] + label_smoothing / C,  t = the target; an index t is [c == t[n]]
+        gx[n, c] = (p[n, c] * sum_k(weight[k] * q[n, k]) - weight[c] * q[n, c]) * gy / total
 
-    where "mean" averages over n (scale 1/N), "sum" adds up and "none" keeps one loss per row (scale 1).
+    where "mean" divides by total, the number of rows; with class indices rather the sum of weight[t[n]] over the rows
+    that are not ignored. "sum" adds up, and "none" keeps one loss per row. A class with q = 0 costs nothing, whatever
+    its logit is. It stays finite and exact for logits of any size. The target has no gradient here.
 
     Args:
-        x: (N, C) logits, any float dtype.
-        target: (N,) int64, class indices in [0, C).
+        x: (N, C, ...) or (C,) logits, any float dtype; each position of the axes after C is a row of its own.
+        target: (N, ...) or () int64, class indices in [0, C); or probabilities, shape and dtype of x.
+        weight: (C,), dtype of x.
+        ignore_index: rows with this class index cost nothing; with probabilities it must be negative.
         reduction: "mean", "sum" or "none".
+        label_smoothing: in [0, 1], how much of each row is shared evenly by all classes.
 
     Returns:
-        A 0-d array, or (N,) for "none"; dtype of x. `forward` returns (loss, log_sum_exp).
+        A 0-d array, or (N, ...) for "none"; dtype of x. `forward` returns (loss, largest, log_sum, total): per row the
+        largest logit and log(sum(exp(x - largest))), and what the sum of the losses was divided by.
 
     Raises:
-        ShapeError: x is not (N, C) or target is not (N,).
-        DTypeError: x is not floating-point, or target is not int64.
+        ShapeError: the target does not match the logits, or the weight does not match the classes.
+        DTypeError: x is not floating-point, or the target is neither int64 nor of x's dtype.
+        ValueError: a setting is out of its range.
         IndexError: a class index is out of range. On a GPU it is raised by the next read from the device, and
             optimizers leave the weights as they were.
 
-    Memory: the gradient reads x, target and one value per row; probabilities are never stored.
+    Memory: the gradient reads the inputs and two values per row; probabilities are never stored.
 
     Example:
         >>> float(cross_entropy(np.zeros((2, 4)), np.array([0, 3])).round(4))
         1.3863
     """
 
-    name, inputs, outputs = "cross_entropy", ("x", "target"), ("loss",)
-    extras, saves, gradients = ("log_sum_exp",), ("x", "target", "log_sum_exp"), ("x",)
-    axes = {"x": "NC", "target": "N"}
+    name, inputs, optional, outputs = "cross_entropy", ("x", "target", "weight"), ("weight",), ("loss",)
+    extras, gradients = ("largest", "log_sum", "total"), ("x",)
+    saves = (*inputs, *extras)
+    axes = {"weight": "C"}
 
     def bind(
-        self, x: Array, target: Array, reduction: Reduction = "mean"
-    ) -> tuple[tuple[Array, Array], dict[str, Any]]:
-        return (x, target), {"reduction": check_reduction(self.name, reduction)}
+        self,
+        x: Array,
+        target: Array,
+        weight: Array | None = None,
+        ignore_index: int = -100,
+        reduction: Reduction = "mean",
+        label_smoothing: float = 0.0,
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
+        attrs = {"ignore_index": int(ignore_index), "reduction": check_reduction(self.name, reduction)}
+        return (x, target, weight), {**attrs, "label_smoothing": float(label_smoothing)}
 
-    def infer(self, x: Array, target: Array, *, reduction: Reduction) -> tuple[Out, Out]:
-        self.require_floats(x=x)
-        if x.ndim != 2 or target.shape != x.shape[:1] or x.shape[1] < 1:
+    def infer(
+        self, x: Array, target: Array, weight: Array | None, *, ignore_index: int, reduction: Reduction, **attrs: Any
+    ) -> tuple[Out, ...]:
+        probabilities = is_float(target.dtype)
+        self.require_floats(x=x, target=target if probabilities else None, weight=weight)
+        axis = _class_axis(x)
+        rows = (*x.shape[:axis], *x.shape[axis + 1 :])
+        if x.ndim < 1 or x.shape[axis] < 1 or target.shape != (x.shape if probabilities else rows):
             raise self.error(
                 ShapeError,
-                "the logits and the class indices do not match.",
-                expected="x (N, C) and target (N,)",
-                hint="one class index per row, not one-hot rows" if target.ndim == 2 else "",
+                "the logits and the target do not match.",
+                expected="x (N, C, ...) with class indices (N, ...), or with probabilities of its own shape",
+                hint=f"one class index per row; as probabilities: target.astype({x.dtype.name!r})"
+                if target.shape == x.shape
+                else "",
                 x=x,
                 target=target,
             )
+        if weight is not None and weight.shape != (x.shape[axis],):
+            expected = f"weight (C,) with C = {x.shape[axis]}"
+            raise self.error(ShapeError, "the weight does not match.", expected=expected, x=x, weight=weight)
+        if not probabilities:
+            self._check_indices(x, target, x.shape[axis], ignore_index)
+        elif ignore_index >= 0:
+            raise ValueError(f"cross_entropy: ignore_index must be negative with probabilities, got {ignore_index}")
+        per_row = Out(rows, accumulator(x.dtype))
+        loss = Out(rows if reduction == "none" else (), x.dtype)
+        return loss, per_row, per_row, Out((), accumulator(x.dtype))
+
+    def _check_indices(self, x: Array, target: Array, classes: int, ignore_index: int) -> None:
         if target.dtype != np.int64:
             raise self.error(
                 DTypeError,
@@ -76,107 +113,185 @@ class CrossEntropy(Op):
                 hint='target.astype("int64")',
                 target=target,
             )
-        if not of(x).uses_kernels and target.size and not 0 <= target.min() <= target.max() < x.shape[1]:
-            raise self.out_of_range(x.shape[1], f", got {target.min()} to {target.max()}")
-        return Out(() if reduction != "none" else target.shape, x.dtype), Out(target.shape, accumulator(x.dtype))
+        if of(x).uses_kernels or not target.size:
+            return
+        counted = target[target != ignore_index]
+        if counted.size and not 0 <= counted.min() <= counted.max() < classes:
+            raise self.out_of_range(classes, f", got {counted.min()} to {counted.max()}")
 
     def out_of_range(self, classes: int, found: str = "") -> Any:
         """Return the error of a class index outside [0, classes)."""
         return self.error(IndexError, "a class index is out of range.", expected=f"0 <= target < C = {classes}{found}")
 
-    def reference(
-        self, be: Backend, loss: Array, log_sum_exp: Array, x: Array, target: Array, *, reduction: Reduction
-    ) -> None:
-        xp = be.xp
-        largest = xp.max(x, axis=1)
-        log_sum_exp[...] = xp.log(xp.sum(xp.exp(x - largest[:, None]), axis=1)) + largest
-        rows = log_sum_exp - xp.take_along_axis(x, target[:, None], axis=1)[:, 0]
-        loss[...] = rows if reduction == "none" else xp.sum(rows) * _scale(x, reduction)
+    def reference(self, be: Backend, *arrays: Array, reduction: Reduction, **attrs: Any) -> None:
+        loss, largest, log_sum, total, x, target, weight = arrays
+        xp, axis = be.xp, _class_axis(x)
+        largest[...] = xp.max(x, axis=axis)
+        shifted = x - _spread(largest, axis)
+        log_sum[...] = xp.log(xp.sum(xp.exp(shifted), axis=axis))
+        shares = _shares(xp, x, target, weight, **attrs)
+        rows = xp.sum(xp.where(shares == 0, 0, shares * (_spread(log_sum, axis) - shifted)), axis=axis)
+        if reduction == "mean" and is_float(target.dtype):
+            total[...] = log_sum.size
+        elif reduction == "mean":
+            total[...] = xp.sum(_shares(xp, x, target, weight, attrs["ignore_index"], label_smoothing=0.0))
+        else:
+            total[...] = 1
+        loss[...] = rows if reduction == "none" else xp.sum(rows) / total
+
+    def cpu(self, be: Backend, *arrays: Array, reduction: Reduction, ignore_index: int, label_smoothing: float) -> None:
+        loss, largest, log_sum, total, x, target, weight = arrays
+        if label_smoothing or is_float(target.dtype):
+            attrs = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
+            self.reference(be, *arrays, reduction=reduction, **attrs)
+            return
+        rows, logits, wanted, weights = _indexed(be, layout_of(x) or CONTIGUOUS, x, target, weight, ignore_index)
+        costs = np.empty(target.shape, x.dtype)
+
+        def work(logits: Array, wanted: Array, weights: Array, largest: Array, log_sum: Array, costs: Array) -> None:
+            np.max(logits, axis=1, keepdims=True, out=largest)
+            shifted = logits - largest
+            np.negative(np.take_along_axis(shifted, wanted, axis=1), out=costs)
+            np.log(np.sum(np.exp(shifted, out=shifted), axis=1, keepdims=True), out=log_sum)
+            costs += log_sum
+            costs[...] = np.where(weights == 0, 0, costs * weights)
+
+        rows.in_chunks(work, logits, wanted, weights, *map(rows.one_each, (largest, log_sum, costs)))
+        total[...] = np.sum(weights) if reduction == "mean" else 1
+        loss[...] = costs if reduction == "none" else np.sum(costs) / total
 
     def cuda(
         self,
         be: KernelBackend,
-        loss: Array,
-        log_sum_exp: Array,
-        x: Array,
-        target: Array,
-        *,
+        *arrays: Array,
+        ignore_index: int,
         reduction: Reduction,
+        label_smoothing: float,
     ) -> None:
-        rows, classes = x.shape
-        losses = loss if reduction == "none" else be.empty((rows,), accumulator(x.dtype))
-        inputs = be.dense(x, CONTIGUOUS), be.dense(target, CONTIGUOUS)
-        code = be.error_code(self.out_of_range(classes))
-        args = (losses, log_sum_exp, *inputs, _scale(x, reduction), rows, classes, be.error_word, code)
-        be.launch(
-            "cross_entropy.cu",
-            "cross_entropy_forward",
-            blocks(rows, _ROWS_PER_BLOCK),
-            128,
-            args,
-            REAL=x.dtype,
-            OUT=losses.dtype,
-        )
-        if reduction == "mean" and not rows:
-            be.fill(loss, float("nan"))
-        elif reduction != "none":
-            sum_to_size.cuda(be, loss, losses, size=())
+        loss, largest, log_sum, total, x, target, weight = arrays
+        grid, rows, read = _walk(be, layout_of(x) or CONTIGUOUS, x, target, weight, most_blocks=_MOST_BLOCKS)
+        sums = (None, None) if reduction == "none" else [be.empty((grid,), total.dtype) for _ in range(2)]
+        code = be.error_code(self.out_of_range(x.shape[_class_axis(x)]))
+        outs = (loss if reduction == "none" else None, *sums, largest, log_sum)
+        args = (*outs, *read, rows, ignore_index, label_smoothing, be.error_word, code)
+        be.launch("cross_entropy.cu", "cross_entropy_forward", grid, THREADS, args, REAL=x.dtype)
+        if reduction == "none":
+            be.fill(total, 1)
+        else:
+            args = (loss, total, *sums, grid, int(reduction == "mean"))
+            be.launch("cross_entropy.cu", "cross_entropy_reduce", 1, THREADS, args, REAL=x.dtype)
 
-    def infer_grad(self, gy: Array, x: Array, target: Array, log_sum_exp: Array, **attrs: Any) -> tuple[Any, Any]:
-        loss, saved = self.infer(x, target, **attrs)
-        self.require_saved(loss.shape, loss.dtype, gy=gy)
-        self.require_saved(saved.shape, saved.dtype, log_sum_exp=log_sum_exp)
-        return Out(x.shape, x.dtype), None
+    def infer_grad(
+        self, gy: Array, x: Array, target: Array, weight: Array | None, *extras: Array, **attrs: Any
+    ) -> tuple[Out | None, ...]:
+        specs = self.infer(x, target, weight, **attrs)
+        for name, array, spec in zip(("gy", *self.extras), (gy, *extras), specs, strict=True):
+            self.require_saved(spec.shape, spec.dtype, **{name: array})
+        return like(x), None, None
 
-    def grad_reference(
+    def grad_reference(self, be: Backend, gx: Array, *arrays: Array, reduction: Reduction, **attrs: Any) -> None:
+        _, _, gy, x, target, weight, largest, log_sum, total = arrays
+        xp, axis = be.xp, _class_axis(x)
+        shares = _shares(xp, x, target, weight, **attrs)
+        softmax = xp.exp((x - _spread(largest, axis)) - _spread(log_sum, axis))
+        factor = _spread(gy, axis) if reduction == "none" else gy / total
+        gradient = (softmax * xp.sum(shares, axis=axis, keepdims=True) - shares) * factor
+        gx[...] = xp.where(_ignored(xp, x, target, attrs["ignore_index"]), 0, gradient)
+
+    def grad_cpu(
         self,
         be: Backend,
         gx: Array,
-        _: None,
-        gy: Array,
-        x: Array,
-        target: Array,
-        log_sum_exp: Array,
-        *,
+        *arrays: Array,
         reduction: Reduction,
+        ignore_index: int,
+        label_smoothing: float,
     ) -> None:
-        xp = be.xp
-        classes = xp.arange(x.shape[1])
-        one_hot = (classes == target[:, None]).astype(x.dtype)
-        softmax = xp.exp(x - log_sum_exp[:, None])
-        gx[...] = (softmax - one_hot) * (gy.reshape(-1, 1) * _scale(x, reduction))
+        _, _, gy, x, target, weight, largest, log_sum, total = arrays
+        if label_smoothing or is_float(target.dtype):
+            attrs = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
+            self.grad_reference(be, gx, *arrays, reduction=reduction, **attrs)
+            return
+        rows, logits, wanted, weights = _indexed(be, layout_of(gx) or CONTIGUOUS, x, target, weight, ignore_index)
+        factors = weights * (rows.one_each(be.dense(gy, CONTIGUOUS)) if reduction == "none" else gy / total)
+
+        def work(gx: Array, logits: Array, wanted: Array, factors: Array, largest: Array, log_sum: Array) -> None:
+            np.subtract(logits, largest, out=gx)
+            np.exp(np.subtract(gx, log_sum, out=gx), out=gx)
+            np.put_along_axis(gx, wanted, np.take_along_axis(gx, wanted, axis=1) - 1, axis=1)
+            gx *= factors
+
+        statistics = (rows.one_each(be.dense(a, CONTIGUOUS)) for a in (largest, log_sum))
+        rows.in_chunks(work, rows.view(gx), logits, wanted, factors, *statistics)
+        if not weights.all():
+            rows.view(gx)[...] = np.where(weights == 0, 0, rows.view(gx))
 
     def grad_cuda(
         self,
         be: KernelBackend,
         gx: Array,
-        _: None,
-        gy: Array,
-        x: Array,
-        target: Array,
-        log_sum_exp: Array,
-        *,
+        *arrays: Array,
+        ignore_index: int,
         reduction: Reduction,
+        label_smoothing: float,
     ) -> None:
-        rows, classes = x.shape
-        arrays = [be.dense(a, CONTIGUOUS) for a in (gy, x, target, log_sum_exp)]
-        args = (gx, *arrays, _scale(x, reduction), rows, classes, int(reduction == "none"))
-        be.launch(
-            "cross_entropy.cu",
-            "cross_entropy_backward",
-            blocks(rows, _ROWS_PER_BLOCK),
-            128,
-            args,
-            REAL=x.dtype,
-            OUT=x.dtype,
-        )
+        _, _, gy, x, target, weight, *extras = arrays
+        grid, rows, read = _walk(be, layout_of(gx) or CONTIGUOUS, x, target, weight)
+        extras = [be.dense(extra, CONTIGUOUS) for extra in extras]
+        args = (gx, be.dense(gy, CONTIGUOUS), *read, *extras, rows, ignore_index, label_smoothing)
+        stride = int(reduction == "none")
+        be.launch("cross_entropy.cu", "cross_entropy_backward", grid, THREADS, (*args, stride), REAL=x.dtype)
 
 
-def _scale(x: Array, reduction: Reduction) -> float:
-    """Return what each row's loss is multiplied with; the mean of no rows is NaN, as in PyTorch."""
-    if reduction != "mean":
-        return 1.0
-    return 1.0 / x.shape[0] if x.shape[0] else float("nan")
+def _class_axis(x: Array) -> int:
+    return 1 if x.ndim > 1 else 0
+
+
+def _spread(per_row: Array, axis: int) -> Array:
+    """View one value per row so that it broadcasts along the classes."""
+    return per_row[(*[slice(None)] * axis, None)]
+
+
+def _ignored(xp: Any, x: Array, target: Array, ignore_index: int) -> Array:
+    """Return where rows are ignored, so that it broadcasts along the classes."""
+    if is_float(target.dtype):
+        return xp.zeros((1,) * x.ndim, bool)
+    return _spread(target, _class_axis(x)) == ignore_index
+
+
+def _shares(xp: Any, x: Array, target: Array, weight: Array | None, ignore_index: int, label_smoothing: float) -> Array:
+    """Return how much each class of each row counts: its probability, smoothed and weighted; 0 in ignored rows."""
+    axis = _class_axis(x)
+    classes, column = x.shape[axis], (-1, *[1] * (x.ndim - 1 - axis))
+    probability = target
+    if not is_float(target.dtype):
+        probability = (xp.arange(classes).reshape(column) == _spread(target, axis)).astype(x.dtype)
+    shares = probability * (1 - label_smoothing) + label_smoothing / classes
+    if weight is not None:
+        shares = shares * weight.reshape(column)
+    return xp.where(_ignored(xp, x, target, ignore_index), 0, shares)
+
+
+def _walk(
+    be: KernelBackend, layout: Layout, x: Array, target: Array, weight: Array | None, **most_blocks: int
+) -> tuple[int, Any, list[Array]]:
+    """Return the grid, how kernels walk the rows, and their inputs: logits, indices or probabilities, weights."""
+    grid, fields = Rows(x.shape, _class_axis(x), layout).launch_sizes(**most_blocks)
+    target = be.dense(target, layout if is_float(target.dtype) else CONTIGUOUS)
+    targets = [None, target] if is_float(target.dtype) else [target, None]
+    weight = None if weight is None else be.dense(weight, CONTIGUOUS)
+    return grid, be.struct("cross_entropy.cu", "Rows", **fields), [be.dense(x, layout), *targets, weight]
+
+
+def _indexed(
+    be: Backend, layout: Layout, x: Array, target: Array, weight: Array | None, ignore_index: int
+) -> tuple[Rows, Array, Array, Array]:
+    """Return how rows lie, and views of the logits, of indices that exist, and of the weights, 0 in ignored rows."""
+    rows = Rows(x.shape, _class_axis(x), layout)
+    counted = target != ignore_index
+    wanted = np.where(counted, target, 0)
+    weights = counted.astype(x.dtype) if weight is None else np.where(counted, weight[wanted], 0)
+    return rows, rows.view(be.dense(x, layout)), rows.one_each(wanted), rows.one_each(weights)
 
 
 cross_entropy = CrossEntropy()

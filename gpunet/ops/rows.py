@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
-from gpunet.backend import Layout
+from gpunet.backend import Array, Layout, blas
 from gpunet.backend.kernel_backend import blocks
-from gpunet.backend.layout import memory_order
+from gpunet.backend.layout import memory_order, memory_view
 
 __all__ = ["THREADS", "Rows"]
 
 THREADS = 128  # of a block, as in the launch bounds of the kernels that walk rows
 _WARP = 32
+_CHUNK = 1 << 16  # elements that fit the cache
 
 
 class Rows:
@@ -23,11 +25,11 @@ class Rows:
     """
 
     def __init__(self, shape: tuple[int, ...], axis: int, layout: Layout) -> None:
-        order = memory_order(len(shape), layout) or (0,)
-        in_memory = [shape[i] for i in order] if shape else [1]
-        place = order.index(axis % len(order))
+        self.layout = layout
+        in_memory = [shape[i] for i in memory_order(len(shape), layout)]
+        place = memory_order(len(shape), layout).index(axis % len(shape)) if shape else 0
         self.outer, self.inner = math.prod(in_memory[:place]), math.prod(in_memory[place + 1 :])
-        self.size = in_memory[place]
+        self.size = in_memory[place] if shape else 1
         self.count = self.outer * self.inner
 
     def launch_sizes(self, most_blocks: int | None = None) -> tuple[int, dict[str, int]]:
@@ -37,3 +39,17 @@ class Rows:
         per_block = at_once * (max(1, blocks(self.count, at_once * most_blocks)) if most_blocks else 1)
         fields = {"count": self.count, "size": self.size, "inner": self.inner, "lanes": lanes, "per_block": per_block}
         return blocks(self.count, per_block), fields
+
+    def view(self, array: Array) -> Array:
+        """View an array that is dense in the layout as (outer, size, inner)."""
+        return memory_view(array, self.layout).reshape(self.outer, self.size, self.inner)
+
+    def one_each(self, array: Array) -> Array:
+        """View a dense array of one value per row as (outer, 1, inner)."""
+        return array.reshape(self.outer, 1, self.inner)
+
+    def in_chunks(self, work: Callable[..., object], *views: Array) -> None:
+        """Call work on pieces of such views that fit the cache, shared by our threads."""
+        step = max(1, _CHUNK // max(1, self.size * self.inner))
+        pieces = [slice(start, start + step) for start in range(0, self.outer if self.size * self.inner else 0, step)]
+        blas.parallel(len(pieces), lambda i: work(*(view[pieces[i]] for view in views)))

@@ -6,16 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.backend import CONTIGUOUS, Array, Backend, blas, layout_of
+from gpunet.backend import CONTIGUOUS, Array, Backend, layout_of
 from gpunet.backend.kernel_backend import KernelBackend
-from gpunet.backend.layout import memory_view
 from gpunet.ops.base import Op, Out, like
 from gpunet.ops.compute import Implementation
 from gpunet.ops.rows import THREADS, Rows
 
 __all__ = ["log_softmax", "softmax"]
-
-_CHUNK = 1 << 16  # elements
 
 
 class AlongAxis(Op):
@@ -153,14 +150,11 @@ class LogSoftmax(AlongAxis):
 
 
 def _in_chunks(be: Backend, formula: Implementation, dim: int, *arrays: Array) -> None:
-    """Call a formula on pieces of whole rows that fit the cache, shared by our threads; the first array is dense."""
+    """Call a formula on pieces of whole rows that fit the cache, shared by threads; the first array is dense."""
     layout = layout_of(arrays[0]) or CONTIGUOUS
     rows = Rows(arrays[0].shape, dim, layout)
-    shape = rows.outer, rows.size, rows.inner
-    views = [memory_view(be.dense(array, layout), layout).reshape(shape) for array in arrays]
-    step = max(1, _CHUNK // max(1, rows.size * rows.inner))
-    pieces = [slice(start, start + step) for start in range(0, rows.outer if arrays[0].size else 0, step)]
-    blas.parallel(len(pieces), lambda i: formula(np, *(view[pieces[i]] for view in views), axis=1))
+    views = [rows.view(be.dense(array, layout)) for array in arrays]
+    rows.in_chunks(lambda *pieces: formula(np, *pieces, axis=1), *views)
 
 
 softmax = Softmax()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from gpunet import ops
 from tests.harness.case import Case
-
-
-def labels(rows, classes):
-    return {"target": lambda rng: rng.integers(0, classes, rows)}
 
 
 def elementwise_case(op, x, id="", **attrs):
@@ -43,6 +41,49 @@ def binary_case(x, id="", copies=0, **shapes):
     )
 
 
+def cross_entropy_case(x, indices=True, ignored=None, id="", **attrs):
+    """Return the case of a cross entropy; rows lie along axis 1, and every second index is ignored if one is."""
+    weight = attrs.pop("weight", None)
+    reduction = attrs.get("reduction", "mean")
+    rows, classes = ((), x[0]) if len(x) == 1 else ((x[0], *x[2:]), x[1])
+
+    def draw(rng):
+        drawn = np.asarray(rng.integers(0, classes, rows))
+        if ignored is not None:
+            drawn.reshape(-1)[1::2] = ignored
+        return drawn
+
+    return Case(
+        ops.cross_entropy,
+        {"x": x, "weight": weight, **({} if indices else {"target": x})},
+        {"cross_entropy_forward": 1, **({"fill": 1} if reduction == "none" else {"cross_entropy_reduce": 1})},
+        {"x": {"cross_entropy_backward": 1}},
+        attrs,
+        {"target": draw} if indices else {},
+        positive=("weight", "target"),
+        torch=lambda torch, x, target, weight, **attrs: torch.nn.functional.cross_entropy(x, target, weight, **attrs),
+        id=id,
+    )
+
+
+CROSS_ENTROPIES = [
+    cross_entropy_case((6, 10)),
+    cross_entropy_case((5, 70), id="none", reduction="none"),
+    cross_entropy_case((3, 2), id="sum", reduction="sum"),
+    cross_entropy_case((7,), id="one-row"),
+    cross_entropy_case((6, 5), id="weight", weight=(5,)),
+    cross_entropy_case((7, 5), id="ignored", ignored=-100),
+    cross_entropy_case((7, 5), id="ignore-index", ignored=2, ignore_index=2, weight=(5,), label_smoothing=0.3),
+    cross_entropy_case((4, 40), id="smoothing", label_smoothing=0.1, reduction="sum"),
+    cross_entropy_case((2, 3, 4, 5), id="images", weight=(3,)),
+    cross_entropy_case((2, 5, 3), id="sequences", reduction="none", ignored=0, ignore_index=0, label_smoothing=0.2),
+    cross_entropy_case((2, 3, 2500), id="many-blocks"),
+    cross_entropy_case((6, 10), indices=False, id="probabilities"),
+    cross_entropy_case((2, 3, 4, 5), indices=False, id="probabilities-all", weight=(3,), label_smoothing=0.1),
+    cross_entropy_case((3, 33), indices=False, id="probabilities-none", reduction="none", label_smoothing=1.0),
+    cross_entropy_case((4,), indices=False, id="probabilities-sum", reduction="sum"),
+]
+
 CASES = [
     *(
         case
@@ -59,32 +100,5 @@ CASES = [
     binary_case((4, 3), id="weight", weight=(4, 3), reduction="sum"),
     binary_case((4, 7), id="pos-weight", copies=1, pos_weight=(7,), reduction="none"),
     binary_case((2100,), id="two-blocks"),
-    Case(
-        ops.cross_entropy,
-        {"x": (6, 10)},
-        {"cross_entropy_forward": 1, "sum_axes": 1},
-        {"x": {"cross_entropy_backward": 1}},
-        integers=labels(6, 10),
-        torch=lambda torch, x, target: torch.nn.functional.cross_entropy(x, target),
-    ),
-    Case(
-        ops.cross_entropy,
-        {"x": (5, 70)},
-        {"cross_entropy_forward": 1},
-        {"x": {"cross_entropy_backward": 1}},
-        {"reduction": "none"},
-        labels(5, 70),
-        torch=lambda torch, x, target, reduction: torch.nn.functional.cross_entropy(x, target, reduction=reduction),
-        id="none",
-    ),
-    Case(
-        ops.cross_entropy,
-        {"x": (3, 2)},
-        {"cross_entropy_forward": 1, "sum_axes": 1},
-        {"x": {"cross_entropy_backward": 1}},
-        {"reduction": "sum"},
-        labels(3, 2),
-        torch=lambda torch, x, target, reduction: torch.nn.functional.cross_entropy(x, target, reduction=reduction),
-        id="sum",
-    ),
+    *CROSS_ENTROPIES,
 ]

@@ -61,6 +61,26 @@ def test_l2_penalises_large_errors_more_than_l1(be):
     assert loss_slopes(be, F.mse_loss, [1.0, 4.0], [0.0, 0.0]) == [2, 8]  # grows with the error
 
 
+def test_one_hot_cross_entropy_is_minus_the_log_of_the_probability_of_the_class(be):
+    x = np.random.default_rng(0).standard_normal((4, 5))
+    logits, classes = gpunet.Tensor(be.from_numpy(x)), np.array([0, 2, 4, 1])
+    probabilities = be.to_numpy(F.softmax(logits, 1).array)[np.arange(4), classes]
+    for target in (classes, np.eye(5)[classes]):
+        loss = F.cross_entropy(logits, gpunet.Tensor(be.from_numpy(target)), reduction="none")
+        np.testing.assert_allclose(be.to_numpy(loss.array), -np.log(probabilities), rtol=1e-14)
+
+
+def test_cross_entropy_weighs_the_divergence_between_targets_and_predictions(be):
+    predicted = gpunet.Tensor(be.from_numpy(np.log([[0.7, 0.2, 0.1]])))
+
+    def cost(target):
+        return F.cross_entropy(predicted, gpunet.Tensor(be.from_numpy(np.array([target])))).item()
+
+    assert cost([0.7, 0.2, 0.1]) < cost([0.2, 0.7, 0.1]) < cost([0.1, 0.2, 0.7])
+    entropy = -sum(p * np.log(p) for p in (0.7, 0.2, 0.1))
+    assert abs(cost([0.7, 0.2, 0.1]) - entropy) < 1e-15  # no divergence is left
+
+
 def test_an_outlier_moves_the_best_constant_of_l2_but_not_that_of_l1(be):
     labels, constants = np.array([1.0, 1.0, 1.0, 1.0, 11.0]), np.arange(0.0, 11.0, 0.5)
     best = {}

@@ -99,10 +99,26 @@ MISTAKES = [
     (
         lambda: ops.cross_entropy(f32(2, 3), np.zeros((2, 3), np.int64)),
         ShapeError,
-        "one class index per row, not one-hot",
+        r"one class index per row; as probabilities: target\.astype\('float32'\)",
     ),
-    (lambda: ops.cross_entropy(f32(2, 3), np.zeros(3, np.int64)), ShapeError, r"expected x \(N, C\) and target \(N,\)"),
-    (lambda: ops.cross_entropy(f32(2, 3), np.zeros(2, np.int64), "avg"), ValueError, "reduction must be"),
+    (
+        lambda: ops.cross_entropy(f32(2, 3), np.zeros((2, 3))),
+        DTypeError,
+        "cross_entropy: the inputs have different dtypes",
+    ),
+    (
+        lambda: ops.cross_entropy(f32(2, 3), np.zeros(2, np.int64), f32(2)),
+        ShapeError,
+        r"the weight does not match(.|\n)*weight  \(C=2\)(.|\n)*expected weight \(C,\) with C = 3",
+    ),
+    (lambda: ops.cross_entropy(f32(2, 3), f32(2, 3), ignore_index=1), ValueError, "must be negative with prob"),
+    (lambda: ops.cross_entropy(f32(2, 3), f32(2, 3), label_smoothing=1.5), ValueError, r"in \[0, 1\], got 1\.5"),
+    (
+        lambda: ops.cross_entropy(f32(2, 3), np.zeros(3, np.int64)),
+        ShapeError,
+        r"expected x \(N, C, \.\.\.\) with class indices \(N",
+    ),
+    (lambda: ops.cross_entropy(f32(2, 3), np.zeros(2, np.int64), reduction="avg"), ValueError, "reduction must be"),
     (
         lambda: ops.sgd_step(f32(3), f32(4), None, i64(1), i64(0, 3), f32(1)),
         ShapeError,
@@ -165,10 +181,10 @@ WRONG_GRADIENTS = [
     ),
     (
         lambda be: ops.cross_entropy.grad(
-            on(be, f32()), on(be, f32(4, 3)), on(be, np.zeros(4, np.int64)), on(be, f32(2))
+            *(on(be, a) for a in (f32(), f32(4, 3), np.zeros(4, np.int64))), None, *(on(be, f32(n)) for n in (4, 2, 1))
         ),
         ShapeError,
-        r"log_sum_exp does not fit the forward call(.|\n)*expected shape \(4,\), got \(2,\)",
+        r"log_sum does not fit the forward call(.|\n)*expected shape \(4,\), got \(2,\)",
     ),
 ]
 

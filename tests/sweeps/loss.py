@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gpunet import ops
 from gpunet.ops.base import Op
+from tests.cases.loss import cross_entropy_case
 from tests.harness.case import Case
 from tests.harness.sweep import Draw, Sweep, shapes, size
 
@@ -16,11 +17,20 @@ reductions = st.sampled_from(["mean", "sum", "none"])
 
 @st.composite
 def cross_entropies(draw: Draw) -> Case:
-    """Draw rows and classes, on both sides of a warp's width."""
-    reduction = draw(reductions)
-    rows, classes = draw(size(6, int(reduction == "mean"))), draw(st.one_of(size(5), size(34, 30)))
-    labels = {"target": lambda rng: rng.integers(0, classes, rows)}
-    return Case(ops.cross_entropy, {"x": (rows, classes)}, {}, {}, {"reduction": reduction}, labels)
+    """Draw rows and classes, on both sides of a warp's width, and all settings; a mean of nothing is another test's."""
+    attrs = {"reduction": draw(reductions), "label_smoothing": draw(st.sampled_from([0.0, 0.0, 0.2, 1.0]))}
+    indices, classes = draw(st.booleans()), draw(st.one_of(size(5), size(34, 30)))
+    least = int(attrs["reduction"] == "mean")
+    rows = draw(st.one_of(st.just(()), *(shapes(axes, 6 // axes, least) for axes in (1, 2, 3))))
+    if indices:
+        attrs["ignore_index"] = draw(st.integers(-2, 4)) if least == 0 else -1
+    return cross_entropy_case(
+        (*rows[:1], classes, *rows[1:]),
+        indices,
+        attrs.get("ignore_index"),
+        weight=draw(st.sampled_from([None, (classes,)])),
+        **attrs,
+    )
 
 
 @st.composite

@@ -9,15 +9,25 @@ from gpunet.tensor import Tensor, apply
 __all__ = ["binary_cross_entropy_with_logits", "cross_entropy", "l1_loss", "mse_loss"]
 
 
-def cross_entropy(input: Tensor, target: Tensor, *, reduction: Reduction = "mean") -> Tensor:
-    """Cross entropy between logits (N, C) and class indices (N,); see `gpunet.ops.cross_entropy`.
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Cross entropy between logits (N, C, ...) and class indices (N, ...) or class probabilities (N, C, ...).
+
+    The formula stands at `gpunet.ops.cross_entropy`. The target must not require a gradient.
 
     Example:
         >>> import gpunet
         >>> round(cross_entropy(gpunet.tensor([[0.0, 0.0]]), gpunet.tensor([1])).item(), 4)
         0.6931
     """
-    return apply(ops.cross_entropy, input, target, reduction)
+    return apply(ops.cross_entropy, input, target, weight, ignore_index, reduction, label_smoothing)
 
 
 def l1_loss(input: Tensor, target: Tensor, *, reduction: Reduction = "mean") -> Tensor:
