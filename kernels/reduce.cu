@@ -12,9 +12,11 @@
 #define ROWS 8
 
 // A block of 32 x 8 threads makes 32 outputs; the 8 threads of a column share the summands of this block's
-// split (blockIdx.y), thread row r taking summands r, r + 8, ... out[split][output] is in memory order.
+// split (blockIdx.y), thread row r taking summands r, r + 8, ... out[split][output] is in memory order: the sum over
+// the split, divided by `divisor`.
 extern "C" __global__ void __launch_bounds__(256) sum_axes(
-    OUT* out, const REAL* x, Axes kept, Axes summed, unsigned outputs, unsigned summands, unsigned per_split) {
+    OUT* out, const REAL* x, Axes kept, Axes summed, unsigned outputs, unsigned summands, unsigned per_split,
+    ACC divisor) {
     __shared__ ACC partial[ROWS][COLUMNS];
     unsigned output = blockIdx.x * COLUMNS + threadIdx.x;
     unsigned end = min(summands, (blockIdx.y + 1) * per_split);
@@ -29,6 +31,6 @@ extern "C" __global__ void __launch_bounds__(256) sum_axes(
     __syncthreads();  // all rows have written before row 0 reads
     if (threadIdx.y == 0 && output < outputs) {
         for (int row = 1; row < ROWS; ++row) sum += partial[row][threadIdx.x];
-        out[(long long)blockIdx.y * outputs + output] = sum;
+        out[(long long)blockIdx.y * outputs + output] = sum / divisor;
     }
 }

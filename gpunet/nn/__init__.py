@@ -2,18 +2,42 @@
 
 from gpunet.nn import functional, init, utils
 from gpunet.nn.activation import ELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from gpunet.nn.average_pool import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+)
 from gpunet.nn.container import Sequential
 from gpunet.nn.conv import Conv2d
 from gpunet.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
 from gpunet.nn.linear import Flatten, Linear
 from gpunet.nn.loss import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss
+from gpunet.nn.max_pool import (
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+)
 from gpunet.nn.module import Module
 from gpunet.nn.norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
-from gpunet.nn.pool import MaxPool2d
 from gpunet.tensor import Parameter
 
 __all__ = [
     "ELU",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d",
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
@@ -30,7 +54,9 @@ __all__ = [
     "Linear",
     "LogSoftmax",
     "MSELoss",
+    "MaxPool1d",
     "MaxPool2d",
+    "MaxPool3d",
     "Module",
     "Parameter",
     "ReLU",

@@ -5,6 +5,14 @@ gx, gw, gb = ops.conv2d.grad(gy, x, w, stride=2)
 """
 
 from gpunet.ops.activation import elu, leaky_relu, relu, sigmoid, tanh
+from gpunet.ops.average_pool import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+)
 from gpunet.ops.cast import cast
 from gpunet.ops.clip import clip_by_norm, clip_by_value, norm_partials, norm_total
 from gpunet.ops.conv import (
@@ -23,17 +31,33 @@ from gpunet.ops.dropout import dropout, dropout1d, dropout2d, dropout3d
 from gpunet.ops.elementwise import add
 from gpunet.ops.linear import linear
 from gpunet.ops.loss import binary_cross_entropy_with_logits, l1_loss, mse_loss
+from gpunet.ops.max_pool import (
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+)
 from gpunet.ops.norm import batch_norm
 from gpunet.ops.optim_adam import adam_step
 from gpunet.ops.optim_sgd import sgd_step
-from gpunet.ops.pool import max_pool1d, max_pool2d, max_pool3d
 from gpunet.ops.reduce import sum_to_size
 from gpunet.ops.shape import flatten, reshape
 from gpunet.ops.softmax import log_softmax, softmax
 
 __all__ = [
     "adam_step",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
     "add",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
     "batch_norm",
     "binary_cross_entropy_with_logits",
     "cast",

@@ -1,7 +1,7 @@
 """The sizes of a sliding window: one record for convolution and pooling over one to three spatial axes.
 
 All code below the public functions sees three spatial axes (depth, height, width); those that an op lacks
-have size 1, window 1, stride 1 and padding 0.
+have size 1, window 1, stride 1 and padding 0. Positions in a window are called taps and numbered in C order.
 """
 
 from __future__ import annotations
@@ -48,6 +48,15 @@ class Geometry:
     def out_pixels(self) -> int:
         """Positions of the whole output batch."""
         return self.batch * self.out_size[0] * self.out_size[1] * self.out_size[2]
+
+    def tap_number(self, depth: Any, height: Any, width: Any) -> Any:
+        """Return the number of a tap from its position in the window; ints or arrays."""
+        return (depth * self.window[1] + height) * self.window[2] + width
+
+    def tap_position(self, number: Any) -> tuple[Any, Any, Any]:
+        """Return the position of a tap in the window, the inverse of `tap_number`."""
+        _, height, width = self.window
+        return number // (height * width), number // width % height, number % width
 
 
 def per_axis(value: int | Sequence[int], axes: int) -> tuple[int, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from gpunet.backend import CONTIGUOUS, Array, Backend, layout_of
@@ -11,7 +13,7 @@ from gpunet.backend.layout import coalesce
 from gpunet.errors import ShapeError
 from gpunet.ops.base import Op, Out
 
-__all__ = ["sum_partials", "sum_to_channels", "sum_to_size"]
+__all__ = ["sum_axes", "sum_partials", "sum_to_channels", "sum_to_size"]
 
 _SUMMANDS_PER_SPLIT = 1024
 
@@ -67,37 +69,41 @@ class SumToSize(Op):
         steps = [step // x.itemsize for step in x.strides]
         for n, step, out in zip(x.shape, steps, (1,) * (x.ndim - len(size)) + size, strict=True):
             (kept if out == n else summed).append((n, step))
-        _sum_axes(be, y, x, kept, summed)
+        sum_axes(be, y, x, kept, summed)
 
 
-def _sum_axes(
-    be: KernelBackend, y: Array, x: Array, kept: list[tuple[int, int]], summed: list[tuple[int, int]]
+def sum_axes(
+    be: KernelBackend,
+    y: Array,
+    x: Array,
+    kept: Sequence[tuple[int, int]],
+    summed: Sequence[tuple[int, int]],
+    divisor: float = 1,
 ) -> None:
-    """Sum dense x over axes given as (size, element stride), in splits that are then summed in order."""
+    """Sum dense x over axes given as (size, element stride), in splits that are then summed in order, and divide."""
     kept_axes = coalesce(*zip(*kept, strict=True)) if kept else ([], [])
     summed_axes = coalesce(*zip(*summed, strict=True)) if summed else ([], [])
-    summands = 1
-    for n in summed_axes[0]:
-        summands *= n
+    summands = math.prod(summed_axes[0])
     splits = max(1, blocks(summands, _SUMMANDS_PER_SPLIT))
     out = y if splits == 1 else be.empty((splits, y.size), accumulator(y.dtype))
-    args = (out, x, be.axes(*kept_axes), be.axes(*summed_axes), y.size, summands, _SUMMANDS_PER_SPLIT)
+    axes = be.axes(*kept_axes), be.axes(*summed_axes)
+    args = (out, x, *axes, y.size, summands, _SUMMANDS_PER_SPLIT, divisor if splits == 1 else 1)
     be.launch("reduce.cu", "sum_axes", (blocks(y.size, 32), splits), (32, 8), args, REAL=x.dtype, OUT=out.dtype)
     if splits > 1:
-        sum_partials(be, y, out)
+        sum_partials(be, y, out, divisor)
 
 
 def sum_to_channels(be: KernelBackend, y: Array, x: Array) -> None:
     """Sum dense x (N, C, ...) over all axes but the second into y (C,)."""
     axes = [(n, step // x.itemsize) for n, step in zip(x.shape, x.strides, strict=True)]
     by_stride = sorted((axes[0], *axes[2:]), key=lambda axis: -axis[1])
-    _sum_axes(be, y, x, [axes[1]], by_stride)
+    sum_axes(be, y, x, [axes[1]], by_stride)
 
 
-def sum_partials(be: KernelBackend, y: Array, partials: Array) -> None:
-    """Sum dense partial results (splits, *shape of y in memory order) into y, in a fixed order."""
+def sum_partials(be: KernelBackend, y: Array, partials: Array, divisor: float = 1) -> None:
+    """Sum dense partial results (splits, *shape of y in memory order) into y, in a fixed order, and divide."""
     splits = partials.shape[0]
-    _sum_axes(be, y, partials, [(y.size, 1)], [(splits, y.size)])
+    sum_axes(be, y, partials, [(y.size, 1)], [(splits, y.size)], divisor)
 
 
 sum_to_size = SumToSize()

@@ -18,7 +18,7 @@ from gpunet.ops.shape import flat_shape
 from gpunet.tensor.slots import GradientSlots
 from gpunet.tensor.tape import Node, Storage, backward, grad_enabled
 
-__all__ = ["Parameter", "Tensor", "apply", "from_numpy", "tensor"]
+__all__ = ["Parameter", "Tensor", "apply", "from_numpy", "record", "tensor"]
 
 Number = float  # within the class, `float` is a method
 
@@ -410,7 +410,11 @@ def apply(op: Op, *args: Any, **kwargs: Any) -> Tensor:
     Raises:
         TypeError: an input is not a Tensor, or requires a gradient that the op has not.
     """
-    inputs, attrs = op.bind(*args, **kwargs)
+    return record(op, *op.bind(*args, **kwargs))[0]
+
+
+def record(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> tuple[Tensor, tuple[Array, ...]]:
+    """Do what `apply` does with arguments that are bound already; return the op's extras too, as arrays."""
     for name, value in zip(op.inputs, inputs, strict=True):
         if not isinstance(value, Tensor) and not (value is None and name in op.optional):
             raise DTypeError(
@@ -436,7 +440,7 @@ def apply(op: Op, *args: Any, **kwargs: Any) -> Tensor:
         if name in op.mutates and value is not None:
             value._storage.version += 1
     if outs[0] is arrays[0]:  # a call that changes nothing, such as dropout in evaluation
-        return inputs[0]
+        return inputs[0], outs[1:]
     result = Tensor(outs[0])
     if op.views and is_dense(arrays[0], CONTIGUOUS):
         result._storage, result._view = inputs[0]._storage, True
@@ -448,7 +452,7 @@ def apply(op: Op, *args: Any, **kwargs: Any) -> Tensor:
         named.update({name: (array, None) for name, array in zip(op.extras, outs[1:], strict=True)})
         result._node = Node(op, attrs, edges, [named[name] for name in op.saves], result.shape)
         result._requires_grad = True
-    return result
+    return result, outs[1:]
 
 
 def tensor(

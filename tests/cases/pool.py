@@ -2,37 +2,74 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from gpunet import ops
 from tests.harness.case import Case, Special
 
 
-def _pool(torch, x, **attrs):
-    return getattr(torch.nn.functional, f"max_pool{x.ndim - 2}d")(x, **attrs)
+def _pool(op, torch, x, **attrs):
+    if op is ops.avg_pool1d:
+        attrs.pop("divisor_override", None)
+    return getattr(torch.nn.functional, op.__name__)(x, **attrs)
 
 
-def pool_case(op, x, id="", **attrs):
-    launches = {"max_pool_forward": 1, "copy_strided": 2}
-    return Case(op, {"x": x}, launches, {"x": {"max_pool_backward": 1, "copy_strided": 2}}, attrs, torch=_pool, id=id)
+def pool_case(op, x, id="", copies=2, sums=0, **attrs):
+    """Return a case of any pooling. A global one makes fewer `copies`, or takes so many passes of `sums` and none."""
+    kernel = "max_pool" if "max_pool" in op.__name__ else "average_pool"
+    launches = {"sum_axes": sums} if sums else {f"{kernel}_forward": 1, "copy_strided": copies}
+    gradients = {"x": {f"{kernel}_backward": 1, "copy_strided": copies}}
+    return Case(op, {"x": x}, launches, gradients, attrs, torch=functools.partial(_pool, op), id=id)
 
 
+# Windows of up to 63 elements are one thread's, of up to 2047 are shared by 8, larger ones by 32.
 CASES = [
     pool_case(ops.max_pool2d, (2, 3, 6, 7), kernel_size=2),
     pool_case(ops.max_pool2d, (2, 3, 7, 8), id="overlapping", kernel_size=3, stride=(2, 1), padding=1),
     pool_case(ops.max_pool2d, (1, 2, 8, 9), id="dilated", kernel_size=(2, 3), stride=2, dilation=(2, 1)),
+    pool_case(ops.max_pool2d, (1, 2, 9, 11), id="dilated-overlapping", kernel_size=3, padding=1, stride=1, dilation=2),
     pool_case(ops.max_pool2d, (1, 2, 7, 5), id="ceil", kernel_size=2, ceil_mode=True),
+    pool_case(ops.max_pool2d, (1, 3, 10, 11), id="shared", kernel_size=(8, 9), stride=1, padding=(3, 4)),
     pool_case(ops.max_pool2d, (1, 2, 20, 18), id="wide", kernel_size=17, stride=1),
     pool_case(ops.max_pool1d, (2, 3, 9), kernel_size=3, stride=2, padding=1),
     pool_case(ops.max_pool3d, (2, 2, 4, 5, 6), kernel_size=(2, 2, 3)),
+    pool_case(ops.max_pool3d, (1, 2, 6, 7, 6), id="dilated", kernel_size=2, stride=1, dilation=2),
+    pool_case(ops.adaptive_max_pool1d, (2, 3, 11), output_size=4),
+    pool_case(ops.adaptive_max_pool1d, (1, 2, 2103), id="shared-by-32", copies=1, output_size=1),
+    pool_case(ops.adaptive_max_pool2d, (2, 3, 7, 5), output_size=(3, None)),
+    pool_case(ops.adaptive_max_pool2d, (1, 3, 3, 6), id="larger", output_size=(5, 4)),
+    pool_case(ops.adaptive_max_pool2d, (2, 3, 9, 8), id="global", copies=1, output_size=1),
+    pool_case(ops.adaptive_max_pool3d, (1, 2, 5, 4, 6), output_size=(2, 3, 4)),
+    pool_case(ops.avg_pool2d, (2, 3, 6, 7), kernel_size=2),
+    pool_case(ops.avg_pool2d, (2, 3, 7, 8), id="overlapping", kernel_size=3, stride=(2, 1), padding=1),
+    pool_case(
+        ops.avg_pool2d, (2, 3, 7, 8), id="inside", kernel_size=(3, 4), stride=2, padding=(1, 2), count_include_pad=False
+    ),
+    pool_case(ops.avg_pool2d, (1, 2, 8, 9), id="ceil", kernel_size=(3, 4), stride=3, padding=(1, 2), ceil_mode=True),
+    pool_case(ops.avg_pool2d, (1, 2, 7, 5), id="divisor", kernel_size=2, padding=1, divisor_override=-3),
+    pool_case(ops.avg_pool2d, (1, 3, 10, 11), id="shared", kernel_size=(8, 9), stride=1, padding=(3, 4)),
+    pool_case(ops.avg_pool1d, (2, 3, 9), kernel_size=3, stride=2, padding=1),
+    pool_case(ops.avg_pool3d, (2, 2, 4, 5, 6), kernel_size=(2, 2, 3), stride=(2, 1, 3), padding=(0, 1, 1)),
+    pool_case(ops.adaptive_avg_pool1d, (2, 3, 11), output_size=4),
+    pool_case(ops.adaptive_avg_pool2d, (2, 3, 7, 5), output_size=(3, None)),
+    pool_case(ops.adaptive_avg_pool2d, (1, 3, 3, 6), id="larger", output_size=(5, 4)),
+    pool_case(ops.adaptive_avg_pool2d, (2, 3, 9, 8), id="global", copies=1, output_size=1),
+    pool_case(ops.adaptive_avg_pool2d, (2, 3, 33, 35), id="global-large", copies=1, sums=2, output_size=1),
+    pool_case(ops.adaptive_avg_pool3d, (1, 2, 5, 4, 6), output_size=(2, 3, 4)),
 ]
 
 
 def indices_are_positions_in_the_input(be):
     x = np.random.default_rng(0).standard_normal((2, 3, 5, 6)).astype(np.float32)
-    _, indices = ops.max_pool2d(be.from_numpy(x), 2, padding=1, return_indices=True)
-    _, expected = ops.max_pool2d(x, 2, padding=1, return_indices=True)
-    assert np.array_equal(be.to_numpy(indices), expected)
+    for pool, attrs in (
+        (ops.max_pool2d, {"kernel_size": 2, "padding": 1}),
+        (ops.adaptive_max_pool2d, {"output_size": 4}),
+    ):
+        y, indices = pool(be.from_numpy(x), **attrs, return_indices=True)
+        values = np.take_along_axis(x.reshape(2, 3, 30), be.to_numpy(indices).reshape(2, 3, -1), axis=2)
+        assert np.array_equal(values.reshape(y.shape), be.to_numpy(y)), pool
 
 
 SPECIALS = [Special(("max_pool_indices",), indices_are_positions_in_the_input)]

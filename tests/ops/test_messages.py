@@ -89,6 +89,25 @@ MISTAKES = [
         ShapeError,
         r"a weight does not broadcast to the logits\.(.|\n)*pos_weight  \(2\)",
     ),
+    (lambda: ops.max_pool2d([[1.0]], 2), DTypeError, r"builtins\.list is not an array"),
+    (lambda: ops.max_pool1d(f32(1, 1, 0), 2), ShapeError, "max_pool1d: x has no pixels"),
+    (lambda: ops.max_pool2d(np.zeros((1, 1, 4, 4), int), 2), DTypeError, "max_pool2d: x has a dtype without"),
+    (
+        lambda: ops.avg_pool2d(f32(1, 1, 4, 4), 3, padding=2),
+        ShapeError,
+        r"avg_pool2d: padding is larger than half(.|\n)*got \(2, 2\) and \(3, 3\)",
+    ),
+    (lambda: ops.avg_pool2d(f32(1, 1, 4, 4), (2, 3, 4)), ShapeError, r"a window size(.|\n)*kernel_size=\(2, 3, 4\)"),
+    (lambda: ops.avg_pool1d(f32(1, 1, 4), 5), ShapeError, "avg_pool1d: the window is larger than the padded input"),
+    (lambda: ops.avg_pool1d(f32(1, 1, 4), 2, divisor_override=0), ValueError, "an int other than 0, got 0"),
+    (lambda: ops.adaptive_avg_pool2d(f32(1, 1, 4, 4), (2, 0)), ShapeError, r"output_size is out(.|\n)*got \(2, 0\)"),
+    (lambda: ops.adaptive_max_pool2d(f32(1, 1, 4, 4), (2,)), ShapeError, "an int, None or 2 of them"),
+    (lambda: ops.adaptive_max_pool2d(f32(1, 4, 4), 2), ShapeError, r"expected 4 axes, got 3(.|\n)*x\[None\]"),
+    (
+        lambda: ops.adaptive_avg_pool1d(np.broadcast_to(f32(1, 1, 1), (1, 1, 2**17)), 2**15 + 1),
+        ShapeError,
+        r"an axis is too long for windows of different sizes(.|\n)*got \[\(131072, 32769\)\]",
+    ),
     (lambda: ops.cross_entropy(f32(2, 3), np.array([0, 3])), IndexError, "expected 0 <= target < C = 3, got 0 to 3"),
     (lambda: ops.cross_entropy(f32(2, 3), np.array([-1, 0])), IndexError, "got -1 to 0"),
     (
@@ -178,6 +197,16 @@ WRONG_GRADIENTS = [
         ),
         DTypeError,
         "expected uint8, got int64",
+    ),
+    (
+        lambda be: ops.adaptive_avg_pool2d.grad(on(be, f32(1, 1, 2, 3)), output_size=2, input_size=(1, 1, 4, 4)),
+        ShapeError,
+        r"gy does not fit the forward call(.|\n)*expected shape \(1, 1, 2, 2\), got \(1, 1, 2, 3\)",
+    ),
+    (
+        lambda be: ops.avg_pool2d.grad(on(be, f32(1, 1, 2, 2)), kernel_size=2),
+        TypeError,
+        "avg_pool2d.grad: missing keyword",
     ),
     (
         lambda be: ops.cross_entropy.grad(

@@ -11,11 +11,11 @@ from tests.harness.sweep import Draw, Sweep, size
 
 
 @st.composite
-def windows(draw: Draw, axes: int, half_padding: bool = False) -> dict[str, tuple[int, ...]]:
+def windows(draw: Draw, axes: int, half_padding: bool = False, dilated: bool = True) -> dict[str, tuple[int, ...]]:
     """Draw a window per spatial axis that fits: size, kernel, stride, padding (at most half of it), dilation."""
     drawn = []
     for _ in range(axes):
-        kernel, dilation, stride = draw(size(4 - (axes == 3))), draw(size(2)), draw(size(3))
+        kernel, dilation, stride = draw(size(4 - (axes == 3))), draw(size(1 + dilated)), draw(size(3))
         padding = draw(size(kernel // 2 if half_padding else 2, 0))
         least = max(1, dilation * (kernel - 1) + 1 - 2 * padding)
         drawn.append((draw(size(least + 6 - 2 * axes, least)), kernel, stride, padding, dilation))

@@ -1,15 +1,39 @@
 """Functions on tensors, one file per family: what PyTorch has as torch.nn.functional (F)."""
 
 from gpunet.nn.functional.activation import elu, leaky_relu, relu
+from gpunet.nn.functional.average_pool import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+)
 from gpunet.nn.functional.conv import conv1d, conv2d, conv3d
 from gpunet.nn.functional.dropout import dropout, dropout1d, dropout2d, dropout3d
 from gpunet.nn.functional.linear import linear
 from gpunet.nn.functional.loss import binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss
+from gpunet.nn.functional.max_pool import (
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+)
 from gpunet.nn.functional.norm import batch_norm
-from gpunet.nn.functional.pool import max_pool1d, max_pool2d, max_pool3d
 from gpunet.tensor.functions import log_softmax, sigmoid, softmax, tanh
 
 __all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
     "batch_norm",
     "binary_cross_entropy_with_logits",
     "conv1d",
