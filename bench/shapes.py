@@ -161,6 +161,7 @@ RESNET50_CONVS = (
     Conv(32, 256, 512, 28, 1, stride=2),
 )
 POOLS = (Pool(64, 64, 24, 2, 2), Pool(64, 32, 32, 2, 2), Pool(8, 64, 112, 3, 2, padding=1))
+AVERAGE_POOLS = (Pool(64, 32, 32, 2, 2), Pool(32, 512, 7, 7, 7))
 ACTIVATIONS = tuple(Images(64, 64, 24, name) for name in ("relu", "leaky_relu", "elu", "sigmoid", "tanh"))
 NORMS = (Images(64, 64, 16), Images(32, 64, 56))
 SOFTMAXES = tuple(Rows(rows, 1000, name) for name in ("softmax", "log_softmax") for rows in (128, 4096))

@@ -99,6 +99,13 @@ def max_pool(shape: Pool, which: Pass, itemsize: int = 4) -> Work:
     return Work(flops, (math.prod(shape.x) + outputs) * itemsize + outputs * WINNER_BYTES)
 
 
+def avg_pool(shape: Pool, which: Pass, itemsize: int = 4) -> Work:
+    """Count taps - 1 additions and a multiplication per output, or one multiplication per output; x and y move once."""
+    outputs = math.prod(shape.y)
+    flops = outputs * (shape.window**2 if which == "forward" else 1)
+    return Work(flops, (math.prod(shape.x) + outputs) * itemsize)
+
+
 def cross_entropy(shape: Rows, itemsize: int = 4) -> Work:
     """Count the mean loss of n rows and the gradient of their logits, in one.
 

@@ -39,6 +39,13 @@ def test_pooling_compares_and_its_gradient_adds():
     assert work.max_pool(case, "gradient") == Work(4, (16 + 4) * 4 + 4)
 
 
+def test_averages_add_and_divide():
+    # 4 outputs of 3 additions and a multiplication each; the gradient multiplies once per output.
+    case = Pool(n=1, c=1, size=4, window=2, stride=2)
+    assert work.avg_pool(case, "forward") == Work(16, (16 + 4) * 4)
+    assert work.avg_pool(case, "gradient") == Work(4, (16 + 4) * 4)
+
+
 def test_loss_counts_each_step_of_the_formula():
     # One row of two classes. Loss: 1 comparison, 2 subtractions, 2 exponentials, 1 addition, 1 logarithm, 1 addition,
     # 1 subtraction; the mean: 1 multiplication; gradient: 2 subtractions, 2 exponentials, 1 subtraction, 2 products.
