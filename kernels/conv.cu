@@ -80,15 +80,17 @@ struct FiltersByChannel {
     }
 };
 
-// One block makes 64 input pixels x 64 input channels of one group: a gather, so nothing is added twice.
+// One block makes 64 input pixels x 64 input channels of one group: a gather, so nothing is added twice. With a bias it
+// is the forward of transposed convolution, whose output is the input of the convolution that `g` describes.
 extern "C" __global__ void __launch_bounds__(256) conv_backward_input(
-    REAL* gx, const REAL* gy, const REAL* w, Window g) {
+    REAL* gx, const REAL* gy, const REAL* w, const REAL* bias_or_null, Window g) {
     Side side(g, blockIdx.z);
     int m0 = blockIdx.x * TILE, n0 = blockIdx.y * TILE, first = side.group * side.channels;
     ACC sum[PER_THREAD][PER_THREAD] = {};
     multiply_tile(sum, Listeners{gy, side}, FiltersByChannel{w, side}, m0, n0, 0, side.taps * side.outputs);
     store_tile(sum, m0, n0, pixels(g.batch, g.in_size), side.channels, [&](int pixel, int channel, ACC value) {
-        gx[(long long)pixel * g.channels + first + channel] = value;
+        ACC bias = bias_or_null ? (ACC)bias_or_null[first + channel] : 0;
+        gx[(long long)pixel * g.channels + first + channel] = value + bias;
     });
 }
 

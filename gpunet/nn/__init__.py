@@ -11,7 +11,16 @@ from gpunet.nn.average_pool import (
     AvgPool3d,
 )
 from gpunet.nn.container import Sequential
-from gpunet.nn.conv import Conv2d
+from gpunet.nn.conv import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+)
+from gpunet.nn.conv_transpose import (
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+)
 from gpunet.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
 from gpunet.nn.linear import Flatten, Linear
 from gpunet.nn.loss import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss
@@ -42,7 +51,12 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "Conv1d",
     "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "CrossEntropyLoss",
     "Dropout",
     "Dropout1d",

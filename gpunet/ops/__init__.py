@@ -26,6 +26,11 @@ from gpunet.ops.conv import (
     conv3d_input,
     conv3d_weight,
 )
+from gpunet.ops.conv_transpose import (
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+)
 from gpunet.ops.cross_entropy import cross_entropy
 from gpunet.ops.dropout import dropout, dropout1d, dropout2d, dropout3d
 from gpunet.ops.elementwise import add
@@ -72,6 +77,9 @@ __all__ = [
     "conv3d",
     "conv3d_input",
     "conv3d_weight",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "cross_entropy",
     "dropout",
     "dropout1d",

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import functools
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from gpunet import backend
 from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array, Backend, Layout, layout_of
-from gpunet.backend.dtypes import accumulator
-from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.errors import ShapeError
-from gpunet.ops import im2col
 from gpunet.ops.base import Op, Out, like
-from gpunet.ops.geometry import Geometry, channels_last_memory, per_axis, triple, window_struct, with_three_axes
-from gpunet.ops.reduce import sum_partials, sum_to_channels
+from gpunet.ops.conv_products import CPU, CUDA, REFERENCE, Products
+from gpunet.ops.geometry import Geometry, sizes_per_axis, triple
 
 __all__ = [
     "conv1d",
@@ -29,12 +26,95 @@ __all__ = [
     "conv3d_weight",
 ]
 
-_TILE = 64  # as in kernels/gemm.cuh
-_WANTED_BLOCKS = 264  # two per multiprocessor of an H100-class GPU
-_MIN_PIXELS_PER_SPLIT = 512
+
+class Convolution(Op):
+    """Base of convolution and its transpose: a subclass says which products make the output and the gradients."""
+
+    inputs, optional, saves = ("x", "w", "b"), ("b",), ("x", "w")
+    gradients = inputs
+    stem: str
+
+    def __init__(self, spatial: int) -> None:
+        self.spatial = spatial
+        letters = "DHW"[3 - spatial :]
+        self.axes = self.named_axes(letters, tuple(f"K{letter}" for letter in letters))
+        self.axes["gy"] = ("N", "O", *(f"O{letter}" for letter in letters))
+        super().__init__(f"{self.stem}{spatial}d")
+
+    def named_axes(self, spatial: str, window: tuple[str, ...]) -> dict[str, Sequence[str]]:
+        """Return the axis letters of x, w and b."""
+        raise NotImplementedError
+
+    def geometry(self, x_shape: tuple[int, ...], w_shape: tuple[int, ...], **attrs: Any) -> Geometry:
+        """Return the sizes of the convolution behind a call."""
+        raise NotImplementedError
+
+    def make(self, by: Products, be: Backend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
+        """Fill y."""
+        raise NotImplementedError
+
+    def make_gradients(
+        self, by: Products, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, g: Geometry
+    ) -> None:
+        """Fill the gradients that are not None."""
+        raise NotImplementedError
+
+    def reference(
+        self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, *, layout: Any, **attrs: Any
+    ) -> None:
+        self.make(REFERENCE, be, y, x, w, b, self.geometry(x.shape, w.shape, **attrs))
+
+    def cpu(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, *, layout: Any, **attrs: Any) -> None:
+        self.make(CPU, be, y, x, w, b, self.geometry(x.shape, w.shape, **attrs))
+
+    def cuda(
+        self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, *, layout: Any, **attrs: Any
+    ) -> None:
+        self.make(CUDA, be, y, x, w, b, self.geometry(x.shape, w.shape, **attrs))
+
+    def grad_reference(
+        self, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, *, layout: Any, **attrs: Any
+    ) -> None:
+        self.make_gradients(REFERENCE, be, gx, gw, gb, gy, x, w, self.geometry(x.shape, w.shape, **attrs))
+
+    def grad_cpu(
+        self, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, *, layout: Any, **attrs: Any
+    ) -> None:
+        gy = be.dense(gy, CHANNELS_LAST)  # once for all three
+        self.make_gradients(CPU, be, gx, gw, gb, gy, x, w, self.geometry(x.shape, w.shape, **attrs))
+
+    def grad_cuda(
+        self, be: KernelBackend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, *, layout: Any, **attrs: Any
+    ) -> None:
+        gy = be.dense(gy, CHANNELS_LAST)  # once for all three
+        self.make_gradients(CUDA, be, gx, gw, gb, gy, x, w, self.geometry(x.shape, w.shape, **attrs))
+
+    # Arguments and checks.
+
+    def per_axis(self, name: str, value: int | Sequence[int], least: int) -> tuple[int, ...]:
+        """Return one int per spatial axis, each at least `least`."""
+        return sizes_per_axis(self.__name__, name, value, self.spatial, least)
+
+    def check_axes(self, x: Array, w: Array, b: Array | None) -> None:
+        """Raise unless the inputs are floats with the right number of axes."""
+        self.require_floats(x=x, w=w, b=b)
+        if x.ndim != self.spatial + 2 or w.ndim != self.spatial + 2:
+            raise self.error(
+                ShapeError,
+                "x or w has the wrong number of axes.",
+                expected=f"{self.spatial + 2} axes each, got {x.ndim} and {w.ndim}",
+                hint="a single image needs a batch axis: x[None]" if x.ndim == self.spatial + 1 else "",
+                x=x,
+                w=w,
+            )
+
+    def out(self, x: Array, channels: int, size: Sequence[int], layout: Any) -> Out:
+        """Return what the output will be: laid out as x unless the call says otherwise."""
+        shape = (x.shape[0], channels, *size[3 - self.spatial :])
+        return Out(shape, x.dtype, layout or layout_of(x) or CONTIGUOUS)
 
 
-class Conv(Op):
+class Conv(Convolution):
     """Cross-correlation of a batch of images with a bank of filters.
 
         y[n, o, i, j] = b[o] + sum_{c, k, l} x[n, c, i*SH + k*DH - PH, j*SW + l*DW - PW] * w[o, c, k, l]
@@ -67,19 +147,10 @@ class Conv(Op):
         (1, 4, 3, 3)
     """
 
-    inputs, optional, saves = ("x", "w", "b"), ("b",), ("x", "w")
-    gradients = inputs
+    stem = "conv"
 
-    def __init__(self, spatial: int) -> None:
-        self.spatial = spatial
-        letters = "DHW"[3 - spatial :]
-        self.axes = {
-            "x": ("N", "C", *letters),
-            "w": ("O", "C/groups", *(f"K{letter}" for letter in letters)),
-            "b": ("O",),
-            "gy": ("N", "O", *(f"O{letter}" for letter in letters)),
-        }
-        super().__init__(f"conv{spatial}d")
+    def named_axes(self, spatial: str, window: tuple[str, ...]) -> dict[str, Sequence[str]]:
+        return {"x": ("N", "C", *spatial), "w": ("O", "C/groups", *window), "b": ("O",)}
 
     def bind(
         self,
@@ -93,39 +164,19 @@ class Conv(Op):
         layout: Layout | None = None,
     ) -> tuple[tuple[Array, Array, Array | None], dict[str, Any]]:
         attrs = {
-            "stride": self._per_axis("stride", stride, 1),
-            "padding": self._per_axis("padding", padding, 0),
-            "dilation": self._per_axis("dilation", dilation, 1),
+            "stride": self.per_axis("stride", stride, 1),
+            "padding": self.per_axis("padding", padding, 0),
+            "dilation": self.per_axis("dilation", dilation, 1),
             "groups": groups,
             "layout": layout,
         }
         return (x, w, b), attrs
 
-    def _per_axis(self, name: str, value: int | Sequence[int], least: int) -> tuple[int, ...]:
-        """Return one int per spatial axis, each at least `least`."""
-        try:
-            values = per_axis(value, self.spatial)
-        except (TypeError, ValueError):
-            values = ()
-        if len(values) != self.spatial or min(values) < least:
-            raise self.error(
-                ShapeError,
-                f"{name} is out of range.",
-                expected=f"an int or {self.spatial} ints, each >= {least}, got {value!r}",
-            )
-        return values
+    def geometry(self, x_shape: tuple[int, ...], w_shape: tuple[int, ...], **attrs: Any) -> Geometry:
+        return _geometry(x_shape, w_shape, **attrs)
 
     def infer(self, x: Array, w: Array, b: Array | None, *, groups: int, layout: Any, **window: Any) -> tuple[Out]:
-        self.require_floats(x=x, w=w, b=b)
-        if x.ndim != self.spatial + 2 or w.ndim != self.spatial + 2:
-            raise self.error(
-                ShapeError,
-                "x or w has the wrong number of axes.",
-                expected=f"{self.spatial + 2} axes each, got {x.ndim} and {w.ndim}",
-                hint="a single image needs a batch axis: x[None]" if x.ndim == self.spatial + 1 else "",
-                x=x,
-                w=w,
-            )
+        self.check_axes(x, w, b)
         if groups < 1 or w.shape[0] % groups:
             raise self.error(
                 ShapeError,
@@ -154,131 +205,23 @@ class Conv(Op):
                 x=x,
                 w=w,
             )
-        shape = (x.shape[0], w.shape[0], *g.out_size[3 - self.spatial :])
-        return (Out(shape, x.dtype, layout or layout_of(x) or CONTIGUOUS),)
+        return (self.out(x, w.shape[0], g.out_size, layout),)
 
-    def reference(
-        self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, *, layout: Any, **attrs: Any
+    def make(self, by: Products, be: Backend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
+        by.forward(be, y, x, w, b, g)
+
+    def make_gradients(
+        self, by: Products, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, g: Geometry
     ) -> None:
-        g = _geometry(x.shape, w.shape, **attrs)
-        padded, w5 = _padded(be, with_three_axes(x), g), with_three_axes(w)
-        total = be.xp.zeros((g.batch, g.outputs, *g.out_size), y.dtype)
-        if b is not None:
-            total = total + b.reshape(1, -1, 1, 1, 1)
-        for tap, outs, channels, at in _walk(g):
-            kernel = w5[(outs, slice(None), *tap)][None, :, :, None, None, None]
-            patch = padded[(slice(None), channels, *at)][:, None]
-            total[:, outs] = total[:, outs] + be.xp.sum(patch * kernel, axis=2)
-        y[...] = total.reshape(y.shape)
-
-    def cpu(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, *, layout: Any, **attrs: Any) -> None:
-        g = _geometry(x.shape, w.shape, **attrs)
-        with be.dense_output(y, CHANNELS_LAST) as out:
-            im2col.forward(
-                channels_last_memory(out),
-                channels_last_memory(be.dense(x, CHANNELS_LAST)),
-                channels_last_memory(be.dense(w, CHANNELS_LAST)),
-                b,
-                g,
-            )
-
-    def cuda(
-        self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, *, layout: Any, **attrs: Any
-    ) -> None:
-        g = _geometry(x.shape, w.shape, **attrs)
-        grid = (blocks(g.out_pixels, _TILE), blocks(g.outputs // g.groups, _TILE), g.groups)
-        bias = None if b is None else be.dense(b, CONTIGUOUS)
-        with be.dense_output(y, CHANNELS_LAST) as out:
-            args = (out, be.dense(x, CHANNELS_LAST), be.dense(w, CHANNELS_LAST), bias, window_struct(be, g))
-            be.launch("conv.cu", "conv_forward", grid, 256, args, REAL=y.dtype)
+        if gx is not None:
+            by.input_gradient(be, gx, gy, w, None, g)
+        if gw is not None or gb is not None:
+            by.weight_gradient(be, gw, gb, gy, x, g)
 
     def infer_grad(self, gy: Array, x: Array, w: Array, **attrs: Any) -> tuple[Out, Out, Out]:
         expected = self.infer(x, w, None, **attrs)[0]
         self.require_saved(expected.shape, expected.dtype, gy=gy)
         return like(x), like(w), Out(w.shape[:1], w.dtype)
-
-    def grad_reference(
-        self,
-        be: Backend,
-        gx: Any,
-        gw: Any,
-        gb: Any,
-        gy: Array,
-        x: Array,
-        w: Array,
-        *,
-        layout: Any,
-        **attrs: Any,
-    ) -> None:
-        g = _geometry(x.shape, w.shape, **attrs)
-        padded, w5, gy5 = _padded(be, with_three_axes(x), g), with_three_axes(w), with_three_axes(gy)
-        total_x, total_w = be.xp.zeros(padded.shape, gy.dtype), be.xp.zeros(w5.shape, gy.dtype)
-        for tap, outs, channels, at in _walk(g):
-            gradient = gy5[:, outs][:, :, None]
-            kernel = w5[(outs, slice(None), *tap)][None, :, :, None, None, None]
-            seen = (slice(None), channels, *at)
-            total_x[seen] = total_x[seen] + be.xp.sum(gradient * kernel, axis=1)
-            total_w[(outs, slice(None), *tap)] = be.xp.sum(gradient * padded[seen][:, None], axis=(0, 3, 4, 5))
-        if gx is not None:
-            gx[...] = total_x[_inside(g)].reshape(gx.shape)
-        if gw is not None:
-            gw[...] = total_w.reshape(gw.shape)
-        if gb is not None:
-            gb[...] = be.xp.sum(gy5, axis=(0, 2, 3, 4))
-
-    def grad_cpu(
-        self,
-        be: Backend,
-        gx: Any,
-        gw: Any,
-        gb: Any,
-        gy: Array,
-        x: Array,
-        w: Array,
-        *,
-        layout: Any,
-        **attrs: Any,
-    ) -> None:
-        g = _geometry(x.shape, w.shape, **attrs)
-        gradient = channels_last_memory(be.dense(gy, CHANNELS_LAST))
-        with be.dense_output(gx, CHANNELS_LAST) as out:
-            if out is not None:
-                im2col.input_gradient(
-                    channels_last_memory(out), gradient, channels_last_memory(be.dense(w, CHANNELS_LAST)), g
-                )
-        with be.dense_output(gw, CHANNELS_LAST) as out:
-            if out is not None:
-                im2col.weight_gradient(
-                    channels_last_memory(out), gb, gradient, channels_last_memory(be.dense(x, CHANNELS_LAST)), g
-                )
-            elif gb is not None:
-                gradient.sum(axis=(0, 1, 2, 3), out=gb)
-
-    def grad_cuda(
-        self,
-        be: KernelBackend,
-        gx: Any,
-        gw: Any,
-        gb: Any,
-        gy: Array,
-        x: Array,
-        w: Array,
-        *,
-        layout: Any,
-        **attrs: Any,
-    ) -> None:
-        g = _geometry(x.shape, w.shape, **attrs)
-        gy = be.dense(gy, CHANNELS_LAST)
-        with be.dense_output(gx, CHANNELS_LAST) as out:
-            if out is not None:
-                grid = (blocks(g.in_pixels, _TILE), blocks(g.channels // g.groups, _TILE), g.groups)
-                args = (out, gy, be.dense(w, CHANNELS_LAST), window_struct(be, g))
-                be.launch("conv.cu", "conv_backward_input", grid, 256, args, REAL=gy.dtype)
-        with be.dense_output(gw, CHANNELS_LAST) as out:
-            if out is not None:
-                _weight_gradient_cuda(be, out, gy, be.dense(x, CHANNELS_LAST), g)
-        if gb is not None:
-            sum_to_channels(be, gb, gy)
 
     def input_gradient(self, input_size: Sequence[int], w: Array, gy: Array, **attrs: Any) -> Array:
         """Return the gradient of the input from its size, the weight and gy, as torch.nn.grad does.
@@ -303,22 +246,6 @@ def _stand_in(array: Array, shape: Sequence[int]) -> Array:
     """Return an array that has a shape but no memory to speak of, where only the shape is read."""
     be = backend.of(array)
     return be.xp.broadcast_to(be.zeros((1,), array.dtype), tuple(shape))
-
-
-def _weight_gradient_cuda(be: KernelBackend, gw: Array, gy: Array, x: Array, g: Geometry) -> None:
-    """Sum over splits of the output pixels: enough blocks for a GPU, however small the filters are."""
-    depth = g.taps * g.channels // g.groups
-    tiles = blocks(g.outputs // g.groups, _TILE), blocks(depth, _TILE)
-    wanted = blocks(_WANTED_BLOCKS, tiles[0] * tiles[1] * g.groups)
-    splits = max(1, min(wanted, blocks(g.out_pixels, _MIN_PIXELS_PER_SPLIT)))
-    per_split = blocks(g.out_pixels, splits)
-    sum_dtype = accumulator(gw.dtype)
-    direct = splits == 1 and gw.dtype == sum_dtype
-    out = gw if direct else be.empty((splits, gw.size), sum_dtype)
-    args = (out, gy, x, window_struct(be, g), per_split)
-    be.launch("conv.cu", "conv_backward_weight", (*tiles, g.groups * splits), 256, args, REAL=gy.dtype)
-    if not direct:
-        sum_partials(be, gw, out)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -349,33 +276,6 @@ def _geometry(
     )
 
 
-def _inside(g: Geometry) -> tuple[slice, ...]:
-    """Index of the real pixels within the padded input."""
-    spatial = (slice(p, p + n) for p, n in zip(g.padding, g.in_size, strict=True))
-    return (slice(None), slice(None), *spatial)
-
-
-def _padded(be: Backend, x: Array, g: Geometry) -> Array:
-    """Return x (N, C, D, H, W) with zeros round it."""
-    size = (n + 2 * p for n, p in zip(g.in_size, g.padding, strict=True))
-    padded = be.xp.zeros((g.batch, g.channels, *size), x.dtype)
-    padded[_inside(g)] = x
-    return padded
-
-
-def _walk(g: Geometry) -> Iterator[tuple[tuple[int, ...], slice, slice, tuple[slice, ...]]]:
-    """Yield each tap and group: tap, output channels, input channels, and the padded pixels that the tap reads."""
-    outputs, channels = g.outputs // g.groups, g.channels // g.groups
-    for tap in itertools.product(*map(range, g.window)):
-        at = tuple(
-            slice(t * d, t * d + (n - 1) * s + 1, s)
-            for t, d, s, n in zip(tap, g.dilation, g.stride, g.out_size, strict=True)
-        )
-        for group in range(g.groups):
-            outs = slice(group * outputs, (group + 1) * outputs)
-            yield tap, outs, slice(group * channels, (group + 1) * channels), at
-
-
-conv1d, conv2d, conv3d = Conv(1), Conv(2), Conv(3)
+conv1d, conv2d, conv3d = (Conv(axes) for axes in (1, 2, 3))
 conv1d_input, conv2d_input, conv3d_input = (op.input_gradient for op in (conv1d, conv2d, conv3d))
 conv1d_weight, conv2d_weight, conv3d_weight = (op.weight_gradient for op in (conv1d, conv2d, conv3d))

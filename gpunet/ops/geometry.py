@@ -13,8 +13,18 @@ from typing import Any
 
 from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.backend.layout import CHANNELS_LAST, memory_view
+from gpunet.errors import ShapeError, layout_message
 
-__all__ = ["Geometry", "Triple", "channels_last_memory", "per_axis", "triple", "window_struct", "with_three_axes"]
+__all__ = [
+    "Geometry",
+    "Triple",
+    "channels_last_memory",
+    "per_axis",
+    "sizes_per_axis",
+    "triple",
+    "window_struct",
+    "with_three_axes",
+]
 
 Triple = tuple[int, int, int]
 
@@ -69,6 +79,22 @@ def per_axis(value: int | Sequence[int], axes: int) -> tuple[int, ...]:
         return (value,) * axes
     values = tuple(int(v) for v in value)
     return values * axes if len(values) == 1 else values
+
+
+def sizes_per_axis(owner: str, name: str, value: int | Sequence[int], axes: int, least: int) -> tuple[int, ...]:
+    """Return one int per spatial axis, or raise what says that one is missing or below `least`.
+
+    >>> sizes_per_axis("conv2d", "stride", 2, axes=2, least=1)
+    (2, 2)
+    """
+    try:
+        values = per_axis(value, axes)
+    except (TypeError, ValueError):
+        values = ()
+    if len(values) != axes or min(values) < least:
+        expected = f"an int or {axes} ints, each >= {least}, got {value!r}"
+        raise ShapeError(layout_message(owner, f"{name} is out of range.", expected=expected))
+    return values
 
 
 def triple(values: Sequence[int], missing: int) -> Triple:

@@ -206,8 +206,8 @@ def forward(y: Array, x: Array, w: Array, bias: Array | None, g: Geometry) -> No
     _convolve(y, x, [flat[_group(i, g.outputs, g.groups)].T for i in range(g.groups)], bias, g)
 
 
-def input_gradient(gx: Array, gy: Array, w: Array, g: Geometry) -> None:
-    """gx = gradient of the input: gy, spread by the stride, convolved with the flipped filters.
+def input_gradient(gx: Array, gy: Array, w: Array, g: Geometry, bias: Array | None = None) -> None:
+    """gx = gradient of the input: gy, spread by the stride, convolved with the flipped filters, plus bias.
 
     It costs stride**2 times the products that are needed; a copy back from columns costs more where it is 1.
     """
@@ -228,7 +228,7 @@ def input_gradient(gx: Array, gy: Array, w: Array, g: Geometry) -> None:
         stride=(1, 1, 1),
         padding=padding,
     )
-    _convolve(gx, gy, kernels, None, mirrored, g.stride)
+    _convolve(gx, gy, kernels, bias, mirrored, g.stride)
 
 
 def weight_gradient(gw: Array, gb: Array | None, gy: Array, x: Array, g: Geometry) -> None:

@@ -6,25 +6,24 @@ from gpunet import ops
 from tests.harness.case import Case
 
 
-def _conv(torch, x, w, b, **attrs):
-    return getattr(torch.nn.functional, f"conv{x.ndim - 2}d")(x, w, b, **attrs)
-
-
 def conv_case(op, x, w, b=True, dense=(), bias_passes=1, splits=1, id="", **attrs):
     """Return a convolution's case. Arrays named in `dense` (of x, w, y) lie channels-last without a copy."""
     copies = {"copy_strided": 3 - len(dense)}
     sums = {"sum_axes": 1} if splits > 1 else {}
+    transposed = "transpose" in op.__name__
+    to_outputs, to_inputs = ("conv_forward", "conv_backward_input")[:: -1 if transposed else 1]
+    outputs = w[1] * attrs.get("groups", 1) if transposed else w[0]
     return Case(
         op,
-        {"x": x, "w": w, "b": w[:1] if b else None},
-        {"conv_forward": 1, **copies},
+        {"x": x, "w": w, "b": (outputs,) if b else None},
+        {to_outputs: 1, **copies},
         {
-            "x": {"conv_backward_input": 1, **copies},
+            "x": {to_inputs: 1, **copies},
             "w": {"conv_backward_weight": 1, **copies, **sums},
             **({"b": {"sum_axes": bias_passes, "copy_strided": 1}} if b else {}),
         },
         attrs,
-        torch=_conv,
+        torch=lambda torch, x, w, b, **attrs: getattr(torch.nn.functional, op.__name__)(x, w, b, **attrs),
         id=id,
     )
 
@@ -46,4 +45,21 @@ CASES = [
     conv_case(ops.conv2d, (2, 3, 24, 24), (70, 3, 2, 2), id="ragged-tiles", splits=3, bias_passes=2),
     conv_case(ops.conv1d, (3, 4, 11), (6, 2, 3), stride=2, padding=1, groups=2),
     conv_case(ops.conv3d, (2, 2, 4, 5, 6), (3, 2, 2, 3, 2), stride=(1, 2, 1), padding=(1, 0, 1), dilation=(1, 1, 2)),
+    conv_case(ops.conv_transpose2d, (2, 3, 5, 4), (3, 5, 3, 2)),
+    conv_case(
+        ops.conv_transpose2d,
+        (2, 4, 4, 5),
+        (4, 3, 3, 2),
+        id="all",
+        stride=(2, 3),
+        padding=(1, 2),
+        output_padding=(1, 2),
+        groups=2,
+        dilation=(2, 1),
+    ),
+    conv_case(ops.conv_transpose2d, (2, 3, 13, 12), (3, 70, 2, 2), id="ragged-tiles", bias_passes=2, stride=2),
+    conv_case(ops.conv_transpose1d, (3, 4, 6), (4, 3, 3), b=False, stride=2, padding=1, groups=2),
+    conv_case(
+        ops.conv_transpose3d, (2, 2, 3, 4, 3), (2, 3, 2, 3, 2), stride=(1, 2, 1), padding=(1, 0, 1), dilation=(1, 1, 2)
+    ),
 ]

@@ -65,6 +65,28 @@ MISTAKES = [
         ValueError,
         r"no gradient for \['y'\]",
     ),
+    (
+        lambda: ops.conv_transpose2d(f32(1, 3, 4, 4), f32(4, 3, 3, 3)),
+        ShapeError,
+        r"the input's channels do not match the weight(.|\n)*w  \(C=4, O/groups=3, KH=3, KW=3\)(.|\n)*got 3 and 4",
+    ),
+    (lambda: ops.conv_transpose2d(f32(3, 4, 4), f32(3, 3, 3, 3)), ShapeError, r"wrong number of axes(.|\n)*x\[None\]"),
+    (lambda: ops.conv_transpose1d(f32(1, 3, 4), f32(3, 3, 3), groups=2), ShapeError, r"input channels(.|\n)*C, got 2"),
+    (
+        lambda: ops.conv_transpose1d(f32(1, 2, 4), f32(2, 3, 3), f32(3), groups=2),
+        ShapeError,
+        r"expected \(O,\) = \(6,\)",
+    ),
+    (
+        lambda: ops.conv_transpose1d(f32(1, 2, 4), f32(2, 3, 3), stride=2, output_padding=2),
+        ShapeError,
+        r"output_padding is out of range(.|\n)*got \(2,\) and stride=\(2,\), dilation=\(1,\)",
+    ),
+    (
+        lambda: ops.conv_transpose1d(f32(1, 2, 4), f32(2, 3, 3), padding=3),
+        ShapeError,
+        "nothing is left inside the padding(.|\n)*use less padding",
+    ),
     (lambda: ops.linear(f32(2, 3), f32(4, 5)), ShapeError, r"expected x \(\.\.\., D\) and w \(O, D\), got D=3"),
     (lambda: ops.linear(f32(2, 5), f32(4, 5), f32(5)), ShapeError, "linear: the bias does not match"),
     (lambda: ops.max_pool2d(f32(1, 1, 4, 4), 0), ShapeError, "a window size is out of range(.|\n)*kernel_size=0"),

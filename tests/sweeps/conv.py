@@ -34,4 +34,28 @@ def convolutions(draw: Draw, op: Op, axes: int) -> Case:
     return Case(op, {"x": x, "w": w, "b": w[:1] if draw(st.booleans()) else None}, {}, {}, {**attrs, "groups": groups})
 
 
-SWEEPS = [Sweep(op, convolutions(op, axes)) for axes, op in enumerate((ops.conv1d, ops.conv2d, ops.conv3d), start=1)]
+@st.composite
+def transposed_convolutions(draw: Draw, op: Op, axes: int) -> Case:
+    """Draw a transposed convolution of which some pixels are left inside the padding; the batch may be empty."""
+    kernel, stride, dilation = (tuple(draw(size(most)) for _ in range(axes)) for most in (4 - (axes == 3), 3, 2))
+    extra = tuple(draw(size(max(s, d) - 1, 0)) for s, d in zip(stride, dilation, strict=True))
+    inside = [draw(size(6 - axes)) for _ in range(axes)]
+    whole = [
+        (n - 1) * s + d * (k - 1) + 1 + e for n, k, s, d, e in zip(inside, kernel, stride, dilation, extra, strict=True)
+    ]
+    padding = tuple(draw(size(min(3, (n - 1) // 2), 0)) for n in whole)
+    groups, channels, outputs = draw(size(3)), draw(size(3)), draw(size(3))
+    x, w = (draw(size(2, 0)), groups * channels, *inside), (groups * channels, outputs, *kernel)
+    b = (groups * outputs,) if draw(st.booleans()) else None
+    attrs = {"stride": stride, "padding": padding, "output_padding": extra, "dilation": dilation, "groups": groups}
+    return Case(op, {"x": x, "w": w, "b": b}, {}, {}, attrs)
+
+
+SWEEPS = [
+    Sweep(op, draw_case(op, axes))
+    for draw_case, family in (
+        (convolutions, (ops.conv1d, ops.conv2d, ops.conv3d)),
+        (transposed_convolutions, (ops.conv_transpose1d, ops.conv_transpose2d, ops.conv_transpose3d)),
+    )
+    for axes, op in enumerate(family, start=1)
+]

@@ -9,7 +9,14 @@ from gpunet.nn.functional.average_pool import (
     avg_pool2d,
     avg_pool3d,
 )
-from gpunet.nn.functional.conv import conv1d, conv2d, conv3d
+from gpunet.nn.functional.conv import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+)
 from gpunet.nn.functional.dropout import dropout, dropout1d, dropout2d, dropout3d
 from gpunet.nn.functional.linear import linear
 from gpunet.nn.functional.loss import binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss
@@ -39,6 +46,9 @@ __all__ = [
     "conv1d",
     "conv2d",
     "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "cross_entropy",
     "dropout",
     "dropout1d",

@@ -8,7 +8,7 @@ from gpunet import ops
 from gpunet.backend import CHANNELS_LAST
 from gpunet.tensor import Tensor, apply
 
-__all__ = ["conv1d", "conv2d", "conv3d"]
+__all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
 
 Sizes = int | Sequence[int]
 
@@ -70,3 +70,68 @@ def conv3d(
         (1, 2, 2, 2, 2)
     """
     return apply(ops.conv3d, input, weight, bias, stride, padding, dilation, groups, CHANNELS_LAST)
+
+
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Tensor:
+    """Transposed convolution over one spatial axis; see `gpunet.ops.conv_transpose1d`.
+
+    Example:
+        >>> import gpunet
+        >>> conv_transpose1d(gpunet.tensor([[[1.0, 2.0]]]), gpunet.tensor([[[1.0, 10.0]]]))
+        tensor([[[ 1., 12., 20.]]])
+    """
+    window = stride, padding, output_padding, groups, dilation
+    return apply(ops.conv_transpose1d, input, weight, bias, *window, CHANNELS_LAST)
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Tensor:
+    """Transposed convolution over height and width; see `gpunet.ops.conv_transpose2d`.
+
+    Example:
+        >>> import gpunet, numpy as np
+        >>> x, w = gpunet.Tensor(np.ones((1, 3, 8, 8))), gpunet.Tensor(np.ones((3, 4, 2, 2)))
+        >>> conv_transpose2d(x, w, stride=2).shape
+        (1, 4, 16, 16)
+    """
+    window = stride, padding, output_padding, groups, dilation
+    return apply(ops.conv_transpose2d, input, weight, bias, *window, CHANNELS_LAST)
+
+
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Tensor:
+    """Transposed convolution over depth, height and width; see `gpunet.ops.conv_transpose3d`.
+
+    Example:
+        >>> import gpunet, numpy as np
+        >>> x, w = gpunet.Tensor(np.ones((1, 1, 4, 4, 4))), gpunet.Tensor(np.ones((1, 2, 3, 3, 3)))
+        >>> conv_transpose3d(x, w).shape
+        (1, 2, 6, 6, 6)
+    """
+    window = stride, padding, output_padding, groups, dilation
+    return apply(ops.conv_transpose3d, input, weight, bias, *window, CHANNELS_LAST)

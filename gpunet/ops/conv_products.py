@@ -1,0 +1,181 @@
+"""The products that convolution and its transpose are made of: as reference, on the CPU, and by kernels.
+
+All take a `Geometry` of the convolution, and arrays of any strides:
+
+    forward           y  = x convolved with w, plus b
+    input_gradient    gx = gy spread back over the inputs by w, plus b: also the forward of transposed convolution
+    weight_gradient   gw = what gy and x say about w, and gb = gy summed over all but channels, each if wanted
+"""
+
+from __future__ import annotations
+
+import abc
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array, Backend
+from gpunet.backend.dtypes import accumulator
+from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.ops import im2col
+from gpunet.ops.geometry import Geometry, channels_last_memory, window_struct, with_three_axes
+from gpunet.ops.reduce import sum_partials, sum_to_channels
+
+__all__ = ["CPU", "CUDA", "REFERENCE", "Products"]
+
+_TILE = 64  # as in kernels/gemm.cuh
+_WANTED_BLOCKS = 264  # two per multiprocessor of an H100-class GPU
+_MIN_PIXELS_PER_SPLIT = 512
+
+
+class Products(abc.ABC):
+    """One way to compute the three products; biases and weight gradients may be None."""
+
+    @abc.abstractmethod
+    def forward(self, be: Any, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
+        """Fill y."""
+
+    @abc.abstractmethod
+    def input_gradient(self, be: Any, gx: Array, gy: Array, w: Array, b: Array | None, g: Geometry) -> None:
+        """Fill gx."""
+
+    @abc.abstractmethod
+    def weight_gradient(self, be: Any, gw: Array | None, gb: Array | None, gy: Array, x: Array, g: Geometry) -> None:
+        """Fill gw and gb, as far as they are given; x is read for gw only."""
+
+
+class _Reference(Products):
+    """Plain sums over taps, on any array library."""
+
+    def forward(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
+        padded, w5 = _padded(be, with_three_axes(x), g), with_three_axes(w)
+        total = be.xp.zeros((g.batch, g.outputs, *g.out_size), y.dtype)
+        for tap, outs, channels, at in _walk(g):
+            kernel = w5[(outs, slice(None), *tap)][None, :, :, None, None, None]
+            patch = padded[(slice(None), channels, *at)][:, None]
+            total[:, outs] = total[:, outs] + be.xp.sum(patch * kernel, axis=2)
+        y[...] = _plus(total, b).reshape(y.shape)
+
+    def input_gradient(self, be: Backend, gx: Array, gy: Array, w: Array, b: Array | None, g: Geometry) -> None:
+        w5, gy5 = with_three_axes(w), with_three_axes(gy)
+        total = be.xp.zeros((g.batch, g.channels, *_padded_size(g)), gy.dtype)
+        for tap, outs, channels, at in _walk(g):
+            kernel = w5[(outs, slice(None), *tap)][None, :, :, None, None, None]
+            seen = (slice(None), channels, *at)
+            total[seen] = total[seen] + be.xp.sum(gy5[:, outs][:, :, None] * kernel, axis=1)
+        gx[...] = _plus(total[_inside(g)], b).reshape(gx.shape)
+
+    def weight_gradient(self, be: Backend, gw: Any, gb: Any, gy: Array, x: Array, g: Geometry) -> None:
+        gy5 = with_three_axes(gy)
+        if gw is not None:
+            padded, total = _padded(be, with_three_axes(x), g), be.xp.zeros(with_three_axes(gw).shape, gy.dtype)
+            for tap, outs, channels, at in _walk(g):
+                products = gy5[:, outs][:, :, None] * padded[(slice(None), channels, *at)][:, None]
+                total[(outs, slice(None), *tap)] = be.xp.sum(products, axis=(0, 3, 4, 5))
+            gw[...] = total.reshape(gw.shape)
+        if gb is not None:
+            gb[...] = be.xp.sum(gy5, axis=(0, 2, 3, 4))
+
+
+class _Cpu(Products):
+    """Blocked im2col and BLAS on channels-last memory."""
+
+    def forward(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
+        with be.dense_output(y, CHANNELS_LAST) as out:
+            im2col.forward(channels_last_memory(out), _memory(be, x), _memory(be, w), b, g)
+
+    def input_gradient(self, be: Backend, gx: Array, gy: Array, w: Array, b: Array | None, g: Geometry) -> None:
+        with be.dense_output(gx, CHANNELS_LAST) as out:
+            im2col.input_gradient(channels_last_memory(out), _memory(be, gy), _memory(be, w), g, b)
+
+    def weight_gradient(self, be: Backend, gw: Any, gb: Any, gy: Array, x: Array, g: Geometry) -> None:
+        gradient = _memory(be, gy)
+        if gw is None:
+            gradient.sum(axis=(0, 1, 2, 3), out=gb)
+            return
+        with be.dense_output(gw, CHANNELS_LAST) as out:
+            im2col.weight_gradient(channels_last_memory(out), gb, gradient, _memory(be, x), g)
+
+
+class _Cuda(Products):
+    """Implicit GEMM by kernels/conv.cu, on channels-last memory."""
+
+    def forward(self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
+        grid = (blocks(g.out_pixels, _TILE), blocks(g.outputs // g.groups, _TILE), g.groups)
+        self._launch(be, "conv_forward", grid, y, x, w, b, g)
+
+    def input_gradient(self, be: KernelBackend, gx: Array, gy: Array, w: Array, b: Array | None, g: Geometry) -> None:
+        grid = (blocks(g.in_pixels, _TILE), blocks(g.channels // g.groups, _TILE), g.groups)
+        self._launch(be, "conv_backward_input", grid, gx, gy, w, b, g)
+
+    def _launch(
+        self, be: KernelBackend, kernel: str, grid: Any, out: Array, x: Array, w: Array, b: Array | None, g: Geometry
+    ) -> None:
+        bias = None if b is None else be.dense(b, CONTIGUOUS)
+        with be.dense_output(out, CHANNELS_LAST) as dense:
+            args = (dense, be.dense(x, CHANNELS_LAST), be.dense(w, CHANNELS_LAST), bias, window_struct(be, g))
+            be.launch("conv.cu", kernel, grid, 256, args, REAL=out.dtype)
+
+    def weight_gradient(self, be: KernelBackend, gw: Any, gb: Any, gy: Array, x: Array, g: Geometry) -> None:
+        gy = be.dense(gy, CHANNELS_LAST)
+        if gw is not None:
+            with be.dense_output(gw, CHANNELS_LAST) as out:
+                self._weight_gradient(be, out, gy, be.dense(x, CHANNELS_LAST), g)
+        if gb is not None:
+            sum_to_channels(be, gb, gy)
+
+    def _weight_gradient(self, be: KernelBackend, gw: Array, gy: Array, x: Array, g: Geometry) -> None:
+        """Sum over splits of the output pixels: enough blocks for a GPU, however small the filters are."""
+        depth = g.taps * g.channels // g.groups
+        tiles = blocks(g.outputs // g.groups, _TILE), blocks(depth, _TILE)
+        wanted = blocks(_WANTED_BLOCKS, tiles[0] * tiles[1] * g.groups)
+        splits = max(1, min(wanted, blocks(g.out_pixels, _MIN_PIXELS_PER_SPLIT)))
+        per_split = blocks(g.out_pixels, splits)
+        sum_dtype = accumulator(gw.dtype)
+        direct = splits == 1 and gw.dtype == sum_dtype
+        out = gw if direct else be.empty((splits, gw.size), sum_dtype)
+        args = (out, gy, x, window_struct(be, g), per_split)
+        be.launch("conv.cu", "conv_backward_weight", (*tiles, g.groups * splits), 256, args, REAL=gy.dtype)
+        if not direct:
+            sum_partials(be, gw, out)
+
+
+def _memory(be: Backend, array: Array) -> Array:
+    return channels_last_memory(be.dense(array, CHANNELS_LAST))
+
+
+def _plus(total: Array, bias: Array | None) -> Array:
+    return total if bias is None else total + bias.reshape(1, -1, 1, 1, 1)
+
+
+def _padded_size(g: Geometry) -> tuple[int, ...]:
+    return tuple(n + 2 * p for n, p in zip(g.in_size, g.padding, strict=True))
+
+
+def _inside(g: Geometry) -> tuple[slice, ...]:
+    """Index of the real pixels within the padded input."""
+    spatial = (slice(p, p + n) for p, n in zip(g.padding, g.in_size, strict=True))
+    return (slice(None), slice(None), *spatial)
+
+
+def _padded(be: Backend, x: Array, g: Geometry) -> Array:
+    """Return x (N, C, D, H, W) with zeros round it."""
+    padded = be.xp.zeros((g.batch, g.channels, *_padded_size(g)), x.dtype)
+    padded[_inside(g)] = x
+    return padded
+
+
+def _walk(g: Geometry) -> Iterator[tuple[tuple[int, ...], slice, slice, tuple[slice, ...]]]:
+    """Yield each tap and group: tap, output channels, input channels, and the padded pixels that the tap reads."""
+    outputs, channels = g.outputs // g.groups, g.channels // g.groups
+    for tap in itertools.product(*map(range, g.window)):
+        at = tuple(
+            slice(t * d, t * d + (n - 1) * s + 1, s)
+            for t, d, s, n in zip(tap, g.dilation, g.stride, g.out_size, strict=True)
+        )
+        for group in range(g.groups):
+            outs = slice(group * outputs, (group + 1) * outputs)
+            yield tap, outs, slice(group * channels, (group + 1) * channels), at
+
+
+REFERENCE, CPU, CUDA = _Reference(), _Cpu(), _Cuda()
