@@ -174,13 +174,19 @@ def _inputs(root: Node) -> dict[Node, list[tuple[str, _Item]]]:
     for node in topological(root):
         saved = dict(zip(node.op.saves, node.saved or (), strict=False))
         found[node] = []
-        for name, edge in zip(node.op.inputs, node.edges, strict=True):
+        for name, edge in zip(_input_names(node), node.edges, strict=True):
             array = saved[name][0] if name in saved else None
             if edge is not None:
                 found[node].append((name, edge))
             elif array is not None:
                 found[node].append((name, data.setdefault(id(array), _Data(tuple(array.shape)))))
     return found
+
+
+def _input_names(node: Node) -> Sequence[str]:
+    """Return the names of an op's inputs; one that takes any number of x has x0, x1, ..."""
+    names = node.op.inputs
+    return names if len(names) == len(node.edges) else [f"{names[0]}{place}" for place in range(len(node.edges))]
 
 
 def _depths(root: Node, inputs: Mapping[Node, Sequence[tuple[str, _Item]]]) -> dict[_Item, int]:

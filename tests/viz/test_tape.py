@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import types
+
 import numpy as np
 import pytest
 
 import gpunet
 from gpunet import nn
 from gpunet.nn import functional as F
+from gpunet.tensor import apply
+from gpunet.tensor.tape import Node
 from gpunet.viz import draw_tape, tape_graph
+from tests.cases import CASES
 
 
 def tensor(*shape, grad=True):
@@ -124,6 +129,27 @@ def test_the_tape_of_any_device_is_the_same(be):
         {"relu": ("op", (2, 3), 1), "x": ("leaf", (2, 3), 0)},
         {("x", "relu")},
     )
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.op.gradients], ids=str)
+def test_every_op_can_stand_in_a_tape(case, rng):
+    inputs = [
+        value if value is None else gpunet.Tensor(value, name in case.op.gradients or name not in case.op.inputs)
+        for name, value in case.inputs(rng, np.float32).items()
+    ]
+    output = apply(case.op, *inputs, **case.attrs)
+    graph = tape_graph(output)
+    assert (graph.boxes[0].label, graph.boxes[0].shape) == (case.op.__name__, output.shape)
+    asked = [value for value in inputs if value is not None and value.requires_grad]
+    assert len(asked) == sum(box.kind == "leaf" for box in graph.boxes)
+    check_layout(graph)
+
+
+def test_an_op_of_any_number_of_inputs_numbers_them():
+    op = types.SimpleNamespace(__name__="join", inputs=("x",), saves=())
+    output = tensor(9)
+    output._node = Node(op, {}, [tensor(2), tensor(3), tensor(4)], [], output.shape)
+    assert [box.label for box in tape_graph(output).boxes] == ["join", "x0", "x1", "x2"]
 
 
 def test_a_tensor_without_history_is_refused():
