@@ -118,6 +118,7 @@ class Step:
     sizes: tuple[int, ...]  # what goes into the first linear layer, and what comes out of each
     convs: tuple[Conv, ...] = ()
     pool: Pool | None = None
+    dropout: bool = False  # of what goes into each linear layer
 
     @property
     def x(self) -> Shape:
@@ -170,7 +171,7 @@ LOGITS = (Rows(64, 10), Rows(128, 1000), Rows(4096, 1000))
 LOSSES = tuple(Rows(4096, 256, name) for name in ("l1_loss", "mse_loss", "binary_cross_entropy_with_logits"))
 PARAMETERS = (Flat(1_199_882), Flat(25_557_032))  # models.CNN, ResNet-50
 MLP = Step("MLP", 64, (784, 512, 256, 10))
-CNN = Step("CNN", 64, (9216, 128, 10), MNIST_CONVS, Pool(64, 64, 24, 2, 2))
+CNN = Step("CNN", 64, (9216, 128, 10), MNIST_CONVS, Pool(64, 64, 24, 2, 2), dropout=True)
 
 # For the emulator, which proves that a benchmark runs on kernels, not how fast.
 TINY_CONV, TINY_POOL = Conv(2, 3, 5, 7, 3, stride=2, padding=1), Pool(2, 3, 6, 2, 2)

@@ -159,4 +159,6 @@ def train_step(step: Step) -> Work:
             total += activation("relu", shape, which)
         if step.pool:
             total += max_pool(step.pool, which)
+        for inputs, _ in step.linears if step.dropout else ():
+            total += dropout((step.n, inputs))
     return total

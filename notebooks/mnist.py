@@ -91,8 +91,10 @@ plt.show()
 #
 # `models.CNN` is two convolutions with 32 and 64 filters, one pooling, and two fully connected layers that turn what
 # was found into ten numbers, one per digit. Nothing tells the filters what to look for: they begin as random numbers.
-# The loss is the **cross entropy**: minus the logarithm of the probability that the network gave to the right digit.
-# Each step takes 64 images and moves all weights a little in the direction that makes their loss smaller.
+# While it learns, **dropout** hides a random part of what the fully connected layers are given (a quarter from the
+# first, half from the second), so that no answer hangs on a single number. The loss is the **cross entropy**: minus the
+# logarithm of the probability that the network gave to the right digit. Each step takes 64 images and moves all weights
+# a little in the direction that makes their loss smaller.
 
 # %%
 model = models.CNN()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from gpunet.nn import functional as F
+from gpunet.nn.functional.activation import refuse_inplace
 from gpunet.nn.module import Module
 from gpunet.ops.dropout import probability
 from gpunet.tensor import Tensor
@@ -20,6 +21,7 @@ class Dropout(Module):
 
     Args:
         p: probability of zero, in [0, 1].
+        inplace: False; the argument is there so that PyTorch's calls fit.
 
     Raises:
         ValueError: p is not in [0, 1].
@@ -32,8 +34,9 @@ class Dropout(Module):
 
     _function: ClassVar[Callable[..., Tensor]] = F.dropout
 
-    def __init__(self, p: float = 0.5) -> None:
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
+        refuse_inplace(type(self).__name__, inplace)
         self.p = probability(type(self).__name__, p)
 
     def forward(self, input: Tensor) -> Tensor:

@@ -99,6 +99,12 @@ def test_a_training_step_leaves_out_the_gradient_of_the_images_only():
     assert work.train_step(step).flops == products + sum(part.flops for part in rest)
 
 
+def test_a_training_step_counts_the_dropout_of_its_model():
+    with_dropout, without = (shapes.Step("", 2, (5, 4, 3), dropout=dropout) for dropout in (True, False))
+    extra = [work.dropout((2, size)) for size in (5, 5, 4, 4)]
+    assert work.train_step(with_dropout).flops == work.train_step(without).flops + sum(part.flops for part in extra)
+
+
 @pytest.mark.parametrize("step", [shapes.MLP, shapes.CNN, shapes.TINY_CNN], ids=str)
 def test_steps_describe_the_models(step):
     assert step.parameters == sum(p.numel() for p in getattr(models, step.model)().parameters())

@@ -98,6 +98,12 @@ def test_p_must_be_a_probability(p):
     assert default_generator.get_state() == before
 
 
+def test_in_place_is_refused():
+    for call in (lambda: nn.Dropout(0.5, True), lambda: F.dropout(gpunet.tensor([1.0]), 0.5, True, True)):
+        with pytest.raises(NotImplementedError, match=r"(Dropout|dropout): inplace=True is not in gpunet"):
+            call()
+
+
 def test_channels_need_their_spatial_axes():
     with pytest.raises(
         gpunet.ShapeError, match=r"dropout2d: x has the wrong number of axes(.|\n)*4 axes, got 3(.|\n)*x\[None\]"
