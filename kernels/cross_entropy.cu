@@ -32,8 +32,7 @@ struct Target {
     // How much class c of a row, whose logit lies at offset i, counts: its probability, smoothed and weighted.
     __device__ __forceinline__ ACC share(const Row& row, long long i, unsigned c) const {
         ACC probability = index_or_null ? (ACC)(c == index_or_null[row.number]) : (ACC)probability_or_null[i];
-        ACC smooth = probability * (1 - smoothing) + smoothing / row.size;
-        return smooth == 0 ? 0 : smooth * weight(c);
+        return (probability * (1 - smoothing) + smoothing / row.size) * weight(c);
     }
 };
 

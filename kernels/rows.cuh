@@ -21,14 +21,11 @@ struct Row {
         for (unsigned c = lane; c < size; c += lanes) work(first + (long long)c * inner, c);
     }
 
-    // The largest element, or NaN where there is one; every thread gets it.
+    // The largest element; every thread gets it. NaN loses here, and comes back with the sum.
     template <typename Value>
     __device__ __forceinline__ ACC largest(Value value) const {
         ACC best = value(first, 0);
-        each([&](long long i, unsigned c) {
-            ACC next = value(i, c);
-            best = next > best || next != next ? next : best;
-        });
+        each([&](long long i, unsigned c) { best = max(best, value(i, c)); });
         return lanes == WARP ? warp_max(best) : best;
     }
 

@@ -1,11 +1,8 @@
 // Reductions over the lanes of a warp, and over a block, in one fixed order.
 
-// Every lane gets the result.
+// Every lane gets the result. The largest of numbers and NaN is a number.
 __device__ __forceinline__ ACC warp_max(ACC value) {
-    for (int lanes = WARP / 2; lanes > 0; lanes /= 2) {
-        ACC other = __shfl_xor_sync(ALL_LANES, value, lanes);
-        value = other > value || other != other ? other : value;  // NaN must not get lost
-    }
+    for (int lanes = WARP / 2; lanes > 0; lanes /= 2) value = max(value, __shfl_xor_sync(ALL_LANES, value, lanes));
     return value;
 }
 

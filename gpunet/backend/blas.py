@@ -185,8 +185,9 @@ if hasattr(os, "register_at_fork"):
 def parallel(tasks: int, work: Callable[[int], object]) -> None:
     """Run work(0) ... work(tasks - 1), shared by `threads()` threads of which the caller is one.
 
-    BLAS has one thread meanwhile. A call from within a task runs in that task's thread. After an exception no
-    task is started any more; the first one is raised when all threads have stopped.
+    BLAS has one thread meanwhile, and NumPy treats overflow and NaN in all threads as it does in the caller's. A call
+    from within a task runs in that task's thread. After an exception no task is started any more; the first one is
+    raised when all threads have stopped.
     """
     helpers = min(threads(), tasks) - 1
     with one_blas_thread():
@@ -196,7 +197,7 @@ def parallel(tasks: int, work: Callable[[int], object]) -> None:
             return
         numbers = iter(range(tasks))  # next() is one step under the GIL
         tickets = [threading.Lock() for _ in range(helpers)]
-        free, errors = iter(tickets), []
+        free, errors, on_error = iter(tickets), [], np.geterr()
 
         def drain() -> None:
             _state.inside = True
@@ -213,7 +214,8 @@ def parallel(tasks: int, work: Callable[[int], object]) -> None:
         def help_out() -> None:
             ticket = next(free)
             if ticket.acquire(blocking=False):
-                drain()
+                with np.errstate(**on_error):
+                    drain()
                 ticket.release()
 
         _helpers.submit(help_out, helpers)

@@ -103,6 +103,22 @@ def test_parallel_shares_tasks_between_threads_of_which_the_caller_is_one():
     assert len(names) == 2 and threading.current_thread() in names
 
 
+def test_every_thread_treats_overflow_and_nan_as_the_caller_does():
+    blas.set_threads(2)
+    both = threading.Barrier(2, timeout=20)
+    seen = []
+
+    def work(task):
+        both.wait()
+        seen.append(np.geterr())
+
+    for setting in ("ignore", "raise"):
+        with np.errstate(all=setting):
+            blas.parallel(2, work)
+            assert seen == [np.geterr()] * 2
+        seen.clear()
+
+
 def test_one_task_or_one_thread_stays_in_the_calling_thread():
     for count, tasks in [(1, 5), (4, 1)]:
         blas.set_threads(count)
