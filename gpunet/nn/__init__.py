@@ -31,6 +31,9 @@ from gpunet.nn.max_pool import (
     MaxPool1d,
     MaxPool2d,
     MaxPool3d,
+    MaxUnpool1d,
+    MaxUnpool2d,
+    MaxUnpool3d,
 )
 from gpunet.nn.module import Module
 from gpunet.nn.norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
@@ -71,6 +74,9 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "MaxUnpool3d",
     "Module",
     "Parameter",
     "ReLU",

@@ -1,4 +1,4 @@
-"""Max pooling layers."""
+"""Max pooling and unpooling layers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from gpunet.nn import functional as F
 from gpunet.nn.module import Module
+from gpunet.ops.geometry import per_axis
 from gpunet.tensor import Tensor
 
 __all__ = [
@@ -16,6 +17,9 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "MaxUnpool3d",
 ]
 
 Sizes = int | Sequence[int]
@@ -66,6 +70,25 @@ class _AdaptiveMaxPool(Module):
     def extra_repr(self) -> str:
         """Return the settings, as PyTorch prints them."""
         return f"output_size={self.output_size}"
+
+
+class _MaxUnpool(Module):
+    _spatial: ClassVar[int]
+    _function: ClassVar[Callable[..., Tensor]]
+
+    def __init__(self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0) -> None:
+        super().__init__()
+        self.kernel_size = per_axis(kernel_size, self._spatial)
+        self.stride = self.kernel_size if stride is None else per_axis(stride, self._spatial)
+        self.padding = per_axis(padding, self._spatial)
+
+    def forward(self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        """Put the maxima of a batch of images back."""
+        return self._function(input, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+    def extra_repr(self) -> str:
+        """Return the settings, as PyTorch prints them."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
 class MaxPool1d(_MaxPool):
@@ -178,3 +201,59 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     """
 
     _function = staticmethod(F.adaptive_max_pool3d)
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """Layer that puts maxima back to where they came from; the formula stands at `gpunet.ops.max_unpool1d`.
+
+    Args:
+        kernel_size, stride, padding: those of the pooling, one int; stride is kernel_size by default.
+
+    Shapes: values and indices (N, C, L) to (N, C, OL), in channels-last memory.
+
+    Example:
+        >>> import gpunet, numpy as np
+        >>> x = gpunet.Tensor(np.zeros((2, 3, 8), np.float32))
+        >>> MaxUnpool1d(2)(*MaxPool1d(2, return_indices=True)(x)).shape
+        (2, 3, 8)
+    """
+
+    _spatial, _function = 1, staticmethod(F.max_unpool1d)
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """Layer that puts maxima back to where they came from; the formula stands at `gpunet.ops.max_unpool2d`.
+
+    Args:
+        kernel_size, stride, padding: those of the pooling, one int or (height, width); stride is kernel_size by
+            default.
+
+    Shapes: values and indices (N, C, H, W) to (N, C, OH, OW), in channels-last memory.
+
+    Example:
+        >>> import gpunet, numpy as np
+        >>> x = gpunet.Tensor(np.zeros((2, 3, 8, 6), np.float32))
+        >>> MaxUnpool2d(2)(*MaxPool2d(2, return_indices=True)(x)).shape
+        (2, 3, 8, 6)
+    """
+
+    _spatial, _function = 2, staticmethod(F.max_unpool2d)
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """Layer that puts maxima back to where they came from; the formula stands at `gpunet.ops.max_unpool3d`.
+
+    Args:
+        kernel_size, stride, padding: those of the pooling, one int or (depth, height, width); stride is kernel_size by
+            default.
+
+    Shapes: values and indices (N, C, D, H, W) to (N, C, OD, OH, OW), in channels-last memory.
+
+    Example:
+        >>> import gpunet, numpy as np
+        >>> x = gpunet.Tensor(np.zeros((2, 3, 4, 8, 6), np.float32))
+        >>> MaxUnpool3d(2)(*MaxPool3d(2, return_indices=True)(x)).shape
+        (2, 3, 4, 8, 6)
+    """
+
+    _spatial, _function = 3, staticmethod(F.max_unpool3d)

@@ -50,6 +50,11 @@ from gpunet.ops.optim_sgd import sgd_step
 from gpunet.ops.reduce import sum_to_size
 from gpunet.ops.shape import flatten, reshape
 from gpunet.ops.softmax import log_softmax, softmax
+from gpunet.ops.unpool import (
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
+)
 
 __all__ = [
     "adam_step",
@@ -94,6 +99,9 @@ __all__ = [
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
     "mse_loss",
     "norm_partials",
     "norm_total",

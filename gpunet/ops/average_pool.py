@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array, Backend, Layout, blas, layout_of
 from gpunet.backend.kernel_backend import KernelBackend, blocks
-from gpunet.ops.base import Out
+from gpunet.ops.base import Out, like
 from gpunet.ops.geometry import Geometry, channels_last_memory, window_struct, with_three_axes
 from gpunet.ops.pool import Pool, grid_and_block
 from gpunet.ops.reduce import sum_axes
@@ -102,7 +102,7 @@ class AveragePool(Pool):
         self.check_input(x)
         g = self.geometry(**attrs)
         self.check_windows(x, g, **attrs)
-        return (self.out(x, g, layout),)
+        return (like(x, self.out_shape(g), layout),)
 
     def reference(self, be: Backend, y: Array, x: Array, *, layout: Any, **attrs: Any) -> None:
         g, xp = self.geometry(**attrs), be.xp
@@ -132,7 +132,7 @@ class AveragePool(Pool):
     def infer_grad(self, gy: Array, *, layout: Any, **attrs: Any) -> tuple[Out]:
         self.require_floats(gy=gy)
         self.require_saved(self.out_shape(self.geometry(**attrs)), gy.dtype, gy=gy)
-        return (Out(attrs["input_size"], gy.dtype, layout or layout_of(gy) or CONTIGUOUS),)
+        return (like(gy, attrs["input_size"], layout),)
 
     def grad_reference(self, be: Backend, gx: Array, gy: Array, *, layout: Any, **attrs: Any) -> None:
         g, xp = self.geometry(**attrs), be.xp

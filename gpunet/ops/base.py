@@ -48,9 +48,9 @@ class Out:
     layout: Layout = CONTIGUOUS
 
 
-def like(array: Array) -> Out:
-    """Return the output that has an array's shape and dtype, and its layout where it has one."""
-    return Out(array.shape, array.dtype, layout_of(array) or CONTIGUOUS)
+def like(array: Array, shape: tuple[int, ...] | None = None, layout: Layout | None = None) -> Out:
+    """Return the output that has an array's dtype, and its shape and layout unless others are given."""
+    return Out(array.shape if shape is None else shape, array.dtype, layout or layout_of(array) or CONTIGUOUS)
 
 
 class Op:

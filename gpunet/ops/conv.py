@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunet import backend
-from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array, Backend, Layout, layout_of
+from gpunet.backend import CHANNELS_LAST, Array, Backend, Layout
 from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.errors import ShapeError
 from gpunet.ops.base import Op, Out, like
@@ -108,11 +108,6 @@ class Convolution(Op):
                 w=w,
             )
 
-    def out(self, x: Array, channels: int, size: Sequence[int], layout: Any) -> Out:
-        """Return what the output will be: laid out as x unless the call says otherwise."""
-        shape = (x.shape[0], channels, *size[3 - self.spatial :])
-        return Out(shape, x.dtype, layout or layout_of(x) or CONTIGUOUS)
-
 
 class Conv(Convolution):
     """Cross-correlation of a batch of images with a bank of filters.
@@ -205,7 +200,7 @@ class Conv(Convolution):
                 x=x,
                 w=w,
             )
-        return (self.out(x, w.shape[0], g.out_size, layout),)
+        return (like(x, (x.shape[0], w.shape[0], *g.out_size[3 - self.spatial :]), layout),)
 
     def make(self, by: Products, be: Backend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
         by.forward(be, y, x, w, b, g)

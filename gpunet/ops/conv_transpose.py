@@ -120,7 +120,7 @@ class ConvTranspose(Convolution):
                 x=x,
                 w=w,
             )
-        return (self.out(x, g.channels, g.in_size, layout),)
+        return (like(x, (x.shape[0], g.channels, *g.in_size[3 - self.spatial :]), layout),)
 
     def infer_grad(self, gy: Array, x: Array, w: Array, **attrs: Any) -> tuple[Out, Out, Out]:
         expected = self.infer(x, w, None, **attrs)[0]

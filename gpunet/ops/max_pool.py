@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from gpunet import backend
-from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array, Backend, Layout, blas, layout_of
+from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array, Backend, Layout, blas
 from gpunet.backend.kernel_backend import KernelBackend, blocks
-from gpunet.ops.base import Out
+from gpunet.ops.base import Out, like
 from gpunet.ops.geometry import Geometry, channels_last_memory, window_struct, with_three_axes
 from gpunet.ops.pool import Pool, grid_and_block
 from gpunet.ops.windows import (
@@ -106,7 +106,7 @@ class MaxPool(Pool):
         self.check_input(x)
         g = self.geometry(**attrs)
         self.check_windows(x, g, **attrs)
-        return self.out(x, g, layout), Out(self.out_shape(g), _winner_dtype(g), CHANNELS_LAST)
+        return like(x, self.out_shape(g), layout), Out(self.out_shape(g), _winner_dtype(g), CHANNELS_LAST)
 
     def reference(self, be: Backend, y: Array, winner: Array, x: Array, *, layout: Any, **attrs: Any) -> None:
         g, xp = self.geometry(**attrs), be.xp
@@ -140,7 +140,7 @@ class MaxPool(Pool):
         g = self.geometry(**attrs)
         self.require_saved(self.out_shape(g), _winner_dtype(g), winner=winner)
         self.require_saved(winner.shape, gy.dtype, gy=gy)
-        return (Out(attrs["input_size"], gy.dtype, layout or layout_of(gy) or CONTIGUOUS),)
+        return (like(gy, attrs["input_size"], layout),)
 
     def grad_reference(self, be: Backend, gx: Array, gy: Array, winner: Array, *, layout: Any, **attrs: Any) -> None:
         g, xp = self.geometry(**attrs), be.xp

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gpunet.backend import CONTIGUOUS, Array, layout_of
+from gpunet.backend import Array
 from gpunet.errors import ShapeError
-from gpunet.ops.base import Op, Out
+from gpunet.ops.base import Op
 from gpunet.ops.geometry import Geometry, per_axis
 
 __all__ = ["Pool", "grid_and_block"]
@@ -25,7 +25,8 @@ class Pool(Op):
     def __init__(self, spatial: int) -> None:
         self.spatial = spatial
         letters = "DHW"[3 - spatial :]
-        self.axes = {"x": ("N", "C", *letters), "gy": ("N", "C", *(f"O{letter}" for letter in letters))}
+        images = ("N", "C", *letters)
+        self.axes = {"x": images, "indices": images, "gy": ("N", "C", *(f"O{letter}" for letter in letters))}
         super().__init__(f"{self.stem}{spatial}d")
 
     def geometry(self, **attrs: Any) -> Geometry:
@@ -81,16 +82,21 @@ class Pool(Op):
     def check_input(self, x: Array) -> None:
         """Raise unless x is a batch of images of floats that have at least one pixel."""
         self.require_floats(x=x)
-        if x.ndim != self.spatial + 2:
+        self.check_images(x=x)
+
+    def check_images(self, **array: Array) -> None:
+        """Raise unless an array has a batch axis, channels, and at least one pixel."""
+        ((name, images),) = array.items()
+        if images.ndim != self.spatial + 2:
             raise self.error(
                 ShapeError,
-                "x has the wrong number of axes.",
-                expected=f"{self.spatial + 2} axes, got {x.ndim}",
-                hint="a single image needs a batch axis: x[None]" if x.ndim == self.spatial + 1 else "",
-                x=x,
+                f"{name} has the wrong number of axes.",
+                expected=f"{self.spatial + 2} axes, got {images.ndim}",
+                hint=f"a single image needs a batch axis: {name}[None]" if images.ndim == self.spatial + 1 else "",
+                **array,
             )
-        if 0 in x.shape[2:]:
-            raise self.error(ShapeError, "x has no pixels.", expected="spatial axes of size 1 and more", x=x)
+        if 0 in images.shape[2:]:
+            raise self.error(ShapeError, f"{name} has no pixels.", expected="spatial axes of size 1 and more", **array)
 
     def check_windows(
         self, x: Array, g: Geometry, *, padding: Sequence[int] = (), kernel_size: Sequence[int] = (), **_: Any
@@ -115,10 +121,6 @@ class Pool(Op):
     def out_shape(self, g: Geometry) -> tuple[int, ...]:
         """Return the shape of the output."""
         return (g.batch, g.channels, *g.out_size[3 - self.spatial :])
-
-    def out(self, x: Array, g: Geometry, layout: Any) -> Out:
-        """Return what the output will be: laid out as x unless the call says otherwise."""
-        return Out(self.out_shape(g), x.dtype, layout or layout_of(x) or CONTIGUOUS)
 
 
 def grid_and_block(g: Geometry) -> tuple[int, tuple[int, int]]:

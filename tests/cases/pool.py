@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 
@@ -22,6 +23,29 @@ def pool_case(op, x, id="", copies=2, sums=0, **attrs):
     launches = {"sum_axes": sums} if sums else {f"{kernel}_forward": 1, "copy_strided": copies}
     gradients = {"x": {f"{kernel}_backward": 1, "copy_strided": copies}}
     return Case(op, {"x": x}, launches, gradients, attrs, torch=functools.partial(_pool, op), id=id)
+
+
+def distinct_indices(shape, pixels):
+    """Return indices of which none repeats within a channel: only so is the gradient a derivative."""
+    count = math.prod(shape[2:])
+    return lambda rng: np.stack(
+        [rng.permutation(pixels)[:count] for _ in range(shape[0] * shape[1])], dtype=np.int64
+    ).reshape(shape)
+
+
+def unpool_case(op, x, pixels, id="", indices=None, **attrs):
+    """Return a case of unpooling to so many pixels, without a gradient where indices repeat."""
+    gradients = {} if indices else {"x": {"max_unpool_backward": 1, "copy_strided": 3}}
+    return Case(
+        op,
+        {"x": x},
+        {"max_unpool_forward": 1, "copy_strided": 3},
+        gradients,
+        attrs,
+        {"indices": indices or distinct_indices(x, pixels)},
+        torch=lambda torch, x, indices, **attrs: getattr(torch.nn.functional, op.__name__)(x, indices, **attrs),
+        id=id,
+    )
 
 
 # Windows of up to 63 elements are one thread's, of up to 2047 are shared by 8, larger ones by 32.
@@ -58,6 +82,21 @@ CASES = [
     pool_case(ops.adaptive_avg_pool2d, (2, 3, 9, 8), id="global", copies=1, output_size=1),
     pool_case(ops.adaptive_avg_pool2d, (2, 3, 33, 35), id="global-large", copies=1, sums=2, output_size=1),
     pool_case(ops.adaptive_avg_pool3d, (1, 2, 5, 4, 6), output_size=(2, 3, 4)),
+    unpool_case(ops.max_unpool2d, (2, 3, 3, 4), 48, kernel_size=2),
+    unpool_case(
+        ops.max_unpool2d, (2, 9, 6, 7), 72, id="steps", kernel_size=3, stride=(1, 2), padding=1, output_size=(6, 12)
+    ),
+    unpool_case(
+        ops.max_unpool2d,
+        (2, 9, 6, 7),
+        0,
+        id="repeated",
+        indices=lambda rng: rng.integers(0, 30, (2, 9, 6, 7)),
+        kernel_size=2,
+        stride=1,
+    ),
+    unpool_case(ops.max_unpool1d, (2, 3, 4), 8, kernel_size=3, stride=2, padding=1, output_size=(2, 3, 8)),
+    unpool_case(ops.max_unpool3d, (2, 2, 2, 3, 2), 48, kernel_size=(2, 2, 1), stride=(2, 1, 2)),
 ]
 
 

@@ -61,3 +61,17 @@ def test_indices_come_with_the_values_and_pass_gradients_on(be, torch, rng, name
     expected.backward(torch.tensor(gy))
     y.backward(gpunet.Tensor(be.from_numpy(gy)))
     assert np.array_equal(be.to_numpy(ours.grad.array), theirs.grad.numpy())
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_unpooling_is_pytorchs(be, torch, rng, axes):
+    x = rng.standard_normal((2, 3, *(7, 6, 5)[:axes]))
+    results = []
+    for library, given in ((nn, gpunet.tensor(x).to(be.device)), (torch.nn, torch.tensor(x))):
+        pool = getattr(library, f"MaxPool{axes}d")(3, 2, 1, return_indices=True)
+        unpool = getattr(library, f"MaxUnpool{axes}d")(3, 2, 1)
+        results.append((repr(unpool), unpool(*pool(given), output_size=x.shape)))
+    (text, ours), (expected_text, theirs) = results
+    assert text == expected_text
+    assert np.array_equal(be.to_numpy(ours.array), theirs.numpy()) and layout_of(ours.array) == "channels_last"

@@ -124,6 +124,40 @@ MISTAKES = [
     (lambda: ops.avg_pool1d(f32(1, 1, 4), 2, divisor_override=0), ValueError, "an int other than 0, got 0"),
     (lambda: ops.adaptive_avg_pool2d(f32(1, 1, 4, 4), (2, 0)), ShapeError, r"output_size is out(.|\n)*got \(2, 0\)"),
     (lambda: ops.adaptive_max_pool2d(f32(1, 1, 4, 4), (2,)), ShapeError, "an int, None or 2 of them"),
+    (
+        lambda: ops.max_unpool1d(f32(1, 1, 2), np.array([[[0, 4]]]), 2),
+        IndexError,
+        r"max_unpool1d: an index is out of range\.\n  expected 0 <= index < 4 pixels, got 0 to 4",
+    ),
+    (lambda: ops.max_unpool1d(f32(1, 1, 2), np.array([[[-1, 0]]]), 2), IndexError, "got -1 to 0"),
+    (lambda: ops.max_unpool1d.grad(f32(1, 1, 4), np.array([[[4, 0]]]), kernel_size=2), IndexError, "got 0 to 4"),
+    (
+        lambda: ops.max_unpool2d(f32(1, 1, 2, 2), np.zeros((1, 1, 2, 3), np.int64), 2),
+        ShapeError,
+        r"x and indices have different shapes(.|\n)*indices  \(N=1, C=1, H=2, W=3\) int64",
+    ),
+    (lambda: ops.max_unpool1d(f32(1, 1, 2), np.zeros((1, 1, 2), int)[0], 2), ShapeError, "have different shapes"),
+    (
+        lambda: ops.max_unpool1d(f32(1, 1, 2), np.zeros((1, 1, 2), np.int32), 2),
+        DTypeError,
+        r'expected int64, got int32(.|\n)*astype\("int64"\)',
+    ),
+    (
+        lambda: ops.max_unpool1d(f32(1, 1, 2), np.zeros((1, 1, 2), np.int64), 2, output_size=(6,)),
+        ShapeError,
+        r"the output size is out of range(.|\n)*less than stride=\(2,\) away from \(4,\), got \(6,\)",
+    ),
+    (
+        lambda: ops.max_unpool2d(f32(1, 1, 2, 2), np.zeros((1, 1, 2, 2), np.int64), 2, output_size=(4,)),
+        ShapeError,
+        "expected 2 sizes >= 1",
+    ),
+    (lambda: ops.max_unpool1d(f32(1, 1, 1), np.zeros((1, 1, 1), np.int64), 2, 1, 1), ShapeError, r"got \(0,\)"),
+    (
+        lambda: ops.max_unpool2d.grad(f32(1, 1, 4), np.zeros((1, 1, 2), np.int64), kernel_size=2),
+        ShapeError,
+        "indices has the wrong number of axes",
+    ),
     (lambda: ops.adaptive_max_pool2d(f32(1, 4, 4), 2), ShapeError, r"expected 4 axes, got 3(.|\n)*x\[None\]"),
     (
         lambda: ops.adaptive_avg_pool1d(np.broadcast_to(f32(1, 1, 1), (1, 1, 2**17)), 2**15 + 1),

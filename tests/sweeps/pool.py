@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from gpunet import ops
@@ -38,12 +41,31 @@ def adaptive_pools(draw: Draw, op: Op, axes: int) -> Case:
     return Case(op, {"x": x}, {}, {}, {"output_size": output_size})
 
 
+@st.composite
+def unpools(draw: Draw, op: Op, axes: int) -> Case:
+    """Draw an unpooling with indices that may repeat; the batch may be empty."""
+    window = draw(windows(axes, half_padding=True, dilated=False))
+    x = (draw(size(2, 0)), draw(size(10)), *(draw(size(8 - 2 * axes)) for _ in range(axes)))
+    usual = [
+        (n - 1) * s - 2 * p + k
+        for n, k, s, p in zip(x[2:], *(window[key] for key in ("kernel", "stride", "padding")), strict=True)
+    ]
+    output_size = tuple(
+        draw(size(max(n + s - 1, 1), max(n - s + 1, 1))) for n, s in zip(usual, window["stride"], strict=True)
+    )
+    assume(all(abs(n - m) < s for n, m, s in zip(output_size, usual, window["stride"], strict=True)))
+    attrs = {"kernel_size": window["kernel"], "stride": window["stride"], "padding": window["padding"]}
+    integers = {"indices": lambda rng: rng.integers(0, math.prod(output_size), x)}
+    return Case(op, {"x": x}, {}, {}, {**attrs, "output_size": output_size}, integers)
+
+
 SWEEPS = [
     Sweep(op, draw_case(op, axes))
     for draw_case, family in (
         (max_pools, (ops.max_pool1d, ops.max_pool2d, ops.max_pool3d)),
         (average_pools, (ops.avg_pool1d, ops.avg_pool2d, ops.avg_pool3d)),
         (adaptive_pools, (ops.adaptive_max_pool1d, ops.adaptive_max_pool2d, ops.adaptive_max_pool3d)),
+        (unpools, (ops.max_unpool1d, ops.max_unpool2d, ops.max_unpool3d)),
         (adaptive_pools, (ops.adaptive_avg_pool1d, ops.adaptive_avg_pool2d, ops.adaptive_avg_pool3d)),
     )
     for axes, op in enumerate(family, start=1)

@@ -27,6 +27,9 @@ from gpunet.nn.functional.max_pool import (
     max_pool1d,
     max_pool2d,
     max_pool3d,
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
 )
 from gpunet.nn.functional.norm import batch_norm
 from gpunet.tensor.functions import log_softmax, sigmoid, softmax, tanh
@@ -62,6 +65,9 @@ __all__ = [
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
     "mse_loss",
     "relu",
     "sigmoid",

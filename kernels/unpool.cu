@@ -1,0 +1,50 @@
+// Max unpooling over channels-last memory: values of (N, inputs, C) go to (N, outputs, C), where an index of PyTorch's
+// form says to which pixel. An index outside [0, outputs) writes `code` to the error word, and its value goes nowhere.
+#ifndef REAL
+#error "define REAL"
+#endif
+#include "common.cuh"
+
+#define LANES 8   // channels of a block
+#define ROWS 32   // inputs that it places at a time
+
+__device__ __forceinline__ bool valid(long long index, int outputs, int* error, int code) {
+    if (index >= 0 && index < outputs) return true;
+    atomicCAS(error, 0, code);
+    return false;
+}
+
+// One block makes 8 channels of one image: zeros first, and then the values in the order of the inputs, 32 at a time.
+// Where indices repeat, the last value stays, as in PyTorch on the CPU, without atomics.
+extern "C" __global__ void __launch_bounds__(256) max_unpool_forward(
+    REAL* y, const REAL* x, const long long* indices, int channels, int inputs, int outputs, int* error, int code) {
+    __shared__ long long claimed[ROWS][LANES];
+    int groups = (channels + LANES - 1) / LANES, channel = blockIdx.x % groups * LANES + threadIdx.x;
+    long long image = blockIdx.x / groups;
+    bool exists = channel < channels;
+    REAL* plane = y + image * outputs * channels + channel;
+    for (int o = threadIdx.y; exists && o < outputs; o += ROWS) plane[(long long)o * channels] = (ACC)0;
+    for (int first = 0; first < inputs; first += ROWS) {
+        int input = first + threadIdx.y;
+        long long i = (image * inputs + input) * channels + channel, index = -1;
+        if (exists && input < inputs && valid(indices[i], outputs, error, code)) index = indices[i];
+        claimed[threadIdx.y][threadIdx.x] = index;
+        __syncthreads();  // all have said where they will write; the zeros, and the values of the step before, are there
+        bool last = index >= 0;
+        for (int row = threadIdx.y + 1; row < ROWS; ++row) last = last && claimed[row][threadIdx.x] != index;
+        if (last) plane[index * channels] = x[i];
+        __syncthreads();  // all have read before the next step says where it will write
+    }
+}
+
+// One thread makes one input's gradient: that of the pixel it was meant for.
+extern "C" __global__ void __launch_bounds__(256) max_unpool_backward(
+    REAL* gx, const REAL* gy, const long long* indices, long long count, int channels, int inputs, int outputs,
+    int* error, int code) {
+    long long i = global_thread();
+    if (i >= count) return;
+    long long image = i / channels / inputs, channel = i % channels, index = indices[i];
+    ACC value = 0;
+    if (valid(index, outputs, error, code)) value = gy[(image * outputs + index) * channels + channel];
+    gx[i] = value;
+}
