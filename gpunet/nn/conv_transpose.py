@@ -41,15 +41,16 @@ class _ConvTranspose(Convolution):
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """Make images of a batch; `output_size`, spatial or whole, chooses among the sizes that the stride allows."""
-        extra = self.output_padding if output_size is None else self._missing(input.shape, tuple(output_size))
+        extra = self.output_padding if output_size is None else self._missing(input.shape, output_size)
         settings = self.stride, self.padding, extra, self.groups, self.dilation
         return type(self)._function(input, self.weight, self.bias, *settings)
 
-    def _missing(self, input_size: tuple[int, ...], output_size: tuple[int, ...]) -> tuple[int, ...]:
+    def _missing(self, input_size: tuple[int, ...], output_size: Sequence[int]) -> tuple[int, ...]:
         """Return the output_padding that leads to an output size."""
         axes = zip(input_size[2:], self.stride, self.padding, self.dilation, self.kernel_size, strict=False)
         least = tuple((n - 1) * s - 2 * p + d * (k - 1) + 1 for n, s, p, d, k in axes)
-        wanted = output_size[2:] if len(output_size) == self._spatial + 2 else output_size
+        wanted = tuple(output_size) if isinstance(output_size, Sequence) else ()
+        wanted = wanted[2:] if len(wanted) == self._spatial + 2 else wanted
         ranges = list(zip(wanted, least, self.stride, strict=False))
         if len(wanted) != len(least) or not all(low <= size < low + step for size, low, step in ranges):
             most = tuple(low + step - 1 for low, step in zip(least, self.stride, strict=False))

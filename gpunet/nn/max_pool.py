@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from gpunet.nn import functional as F
 from gpunet.nn.module import Module
-from gpunet.ops.geometry import per_axis
+from gpunet.ops.geometry import sizes_per_axis
 from gpunet.tensor import Tensor
 
 __all__ = [
@@ -78,9 +78,11 @@ class _MaxUnpool(Module):
 
     def __init__(self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0) -> None:
         super().__init__()
-        self.kernel_size = per_axis(kernel_size, self._spatial)
-        self.stride = self.kernel_size if stride is None else per_axis(stride, self._spatial)
-        self.padding = per_axis(padding, self._spatial)
+        sizes = {"kernel_size": kernel_size, "stride": kernel_size if stride is None else stride, "padding": padding}
+        self.kernel_size, self.stride, self.padding = (
+            sizes_per_axis(type(self).__name__, name, value, self._spatial, least=0 if name == "padding" else 1)
+            for name, value in sizes.items()
+        )
 
     def forward(self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """Put the maxima of a batch of images back."""

@@ -7,9 +7,12 @@ have size 1, window 1, stride 1 and padding 0. Positions in a window are called 
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
 
 from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.backend.layout import CHANNELS_LAST, memory_view
@@ -75,9 +78,9 @@ def per_axis(value: int | Sequence[int], axes: int) -> tuple[int, ...]:
     >>> per_axis(2, 2), per_axis((2, 1), 2)
     ((2, 2), (2, 1))
     """
-    if isinstance(value, int):
-        return (value,) * axes
-    values = tuple(int(v) for v in value)
+    if isinstance(value, int | np.integer):
+        return (int(value),) * axes
+    values = tuple(map(operator.index, value))
     return values * axes if len(values) == 1 else values
 
 

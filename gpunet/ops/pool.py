@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,7 +62,11 @@ class Pool(Op):
 
     def parts(self, output_size: Any, input_size: tuple[int, ...]) -> tuple[int, ...]:
         """Return how many windows an adaptive pooling has on each axis; None stands for the input's size there."""
-        wanted = (output_size,) * self.spatial if isinstance(output_size, int | None) else tuple(output_size)
+        given = (output_size,) * self.spatial if isinstance(output_size, int | None) else output_size
+        try:
+            wanted = tuple(None if n is None else operator.index(n) for n in given)
+        except TypeError:
+            wanted = ()
         if len(wanted) != self.spatial or any(n is not None and n < 1 for n in wanted):
             raise self.error(
                 ShapeError,
@@ -75,7 +80,7 @@ class Pool(Op):
                 "an axis is too long for windows of different sizes.",
                 expected=f"size * output_size < 2**32 where output_size does not divide the size; got {axes}",
             )
-        return tuple(n if out is None else int(out) for n, out in axes)
+        return tuple(n if out is None else out for n, out in axes)
 
     # Checks.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,7 +68,11 @@ class MaxUnpool(Pool):
         layout: Layout | None = None,
     ) -> tuple[tuple[Array, Array], dict[str, Any]]:
         sizes = self.windows(kernel_size=kernel_size, stride=stride, padding=padding)
-        size = None if output_size is None else tuple(map(int, output_size))
+        try:
+            size = None if output_size is None else tuple(map(operator.index, output_size))
+        except TypeError:
+            expected = f"{self.spatial} ints, got {output_size!r}"
+            raise self.error(ShapeError, "the output size is out of range.", expected=expected) from None
         return (x, indices), {**sizes, "output_size": size, "layout": layout}
 
     def infer(self, x: Array, indices: Array, *, layout: Any, **attrs: Any) -> tuple[Out]:

@@ -65,7 +65,7 @@ def test_an_output_size_chooses_the_output_padding(be, torch, rng):
         np.testing.assert_allclose(be.to_numpy(y.array), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("size", [(8, 15), (11, 15), (10, 18), (10,), (3, 10, 15)])
+@pytest.mark.parametrize("size", [(8, 15), (11, 15), (10, 18), (10,), (3, 10, 15), 10])
 def test_an_output_size_that_no_stride_leads_to_is_refused(size):
     layer = nn.ConvTranspose2d(2, 3, 3, stride=(2, 3), padding=(0, 1), dilation=(1, 2))
     x = gpunet.tensor(np.zeros((1, 2, 4, 5), np.float32))

@@ -75,3 +75,10 @@ def test_unpooling_is_pytorchs(be, torch, rng, axes):
     (text, ours), (expected_text, theirs) = results
     assert text == expected_text
     assert np.array_equal(be.to_numpy(ours.array), theirs.numpy()) and layout_of(ours.array) == "channels_last"
+
+
+def test_unpooling_refuses_impossible_sizes():
+    with pytest.raises(
+        gpunet.ShapeError, match=r"MaxUnpool2d: kernel_size is out of range(.|\n)*an int or 2 ints, .* got 0"
+    ):
+        nn.MaxUnpool2d(0)

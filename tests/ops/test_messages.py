@@ -90,6 +90,7 @@ MISTAKES = [
     (lambda: ops.linear(f32(2, 3), f32(4, 5)), ShapeError, r"expected x \(\.\.\., D\) and w \(O, D\), got D=3"),
     (lambda: ops.linear(f32(2, 5), f32(4, 5), f32(5)), ShapeError, "linear: the bias does not match"),
     (lambda: ops.max_pool2d(f32(1, 1, 4, 4), 0), ShapeError, "a window size is out of range(.|\n)*kernel_size=0"),
+    (lambda: ops.max_pool2d(f32(1, 1, 4, 4), (2.5, 2)), ShapeError, r"a window size is out of range(.|\n)*\(2\.5, 2\)"),
     (lambda: ops.max_pool2d(f32(1, 1, 4, 4), 5), ShapeError, "use a smaller kernel_size"),
     (lambda: ops.max_pool2d(f32(1, 1, 4, 4), 2, padding=2), ShapeError, "padding is larger than half of the window"),
     (lambda: ops.max_pool2d(f32(1, 4, 4), 2), ShapeError, r"expected 4 axes, got 3(.|\n)*x\[None\]"),
@@ -123,6 +124,13 @@ MISTAKES = [
     (lambda: ops.avg_pool1d(f32(1, 1, 4), 5), ShapeError, "avg_pool1d: the window is larger than the padded input"),
     (lambda: ops.avg_pool1d(f32(1, 1, 4), 2, divisor_override=0), ValueError, "an int other than 0, got 0"),
     (lambda: ops.adaptive_avg_pool2d(f32(1, 1, 4, 4), (2, 0)), ShapeError, r"output_size is out(.|\n)*got \(2, 0\)"),
+    (lambda: ops.adaptive_avg_pool1d(f32(1, 1, 4), 2.0), ShapeError, r"output_size is out of range(.|\n)*got 2\.0"),
+    (lambda: ops.adaptive_avg_pool1d(f32(1, 1, 4), "2"), ShapeError, "output_size is out of range(.|\n)*got '2'"),
+    (
+        lambda: ops.max_unpool1d(f32(1, 1, 2), np.zeros((1, 1, 2), np.int64), 2, output_size=4),
+        ShapeError,
+        "the output size is out of range(.|\n)*1 ints, got 4",
+    ),
     (lambda: ops.adaptive_max_pool2d(f32(1, 1, 4, 4), (2,)), ShapeError, "an int, None or 2 of them"),
     (
         lambda: ops.max_unpool1d(f32(1, 1, 2), np.array([[[0, 4]]]), 2),
