@@ -17,7 +17,7 @@ from gpunet.ops.base import Op, Out, like
 __all__ = ["batch_norm"]
 
 _TILE = 32, 8  # columns and rows that a block of kernels/norm.cu reads at a time
-_ROWS_PER_SPLIT = 512
+_ROWS_PER_SPLIT, _MOST_SPLITS = 512, 1024
 
 
 class BatchNorm(Op):
@@ -264,8 +264,9 @@ class _Launcher:
 
     def __init__(self, be: KernelBackend, x: Array, *params: Array | None) -> None:
         self.be, self.channels, self.rows = be, x.shape[1], _count_rows(x)
-        self.splits = max(1, blocks(self.rows, _ROWS_PER_SPLIT))
-        self.sizes = (self.rows, self.channels, _ROWS_PER_SPLIT)
+        per_split = max(_ROWS_PER_SPLIT, blocks(self.rows, _MOST_SPLITS))
+        self.splits = max(1, blocks(self.rows, per_split))
+        self.sizes = (self.rows, self.channels, per_split)
         self.columns = blocks(self.channels, _TILE[0])
         dtype = next((array.dtype for array in params if array is not None), x.dtype)
         self.macros = {"REAL": x.dtype, "PARAM": dtype}

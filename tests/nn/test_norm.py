@@ -124,6 +124,16 @@ def test_parameters_may_be_as_wide_as_the_arithmetic(be, rng, dtype, wide):
     assert np.array_equal(host(layer.bias.grad), np.full(4, 9, kind))
 
 
+@pytest.mark.only_backends("emulated", "cupy")
+def test_splits_of_long_columns_grow_instead_of_becoming_too_many(be, rng, monkeypatch):
+    x = rng.standard_normal((2500, 3))
+    expected = ops.batch_norm.forward(x, None, None, training=True)
+    monkeypatch.setattr("gpunet.ops.norm._MOST_SPLITS", 2)
+    found = ops.batch_norm.forward(be.from_numpy(x), None, None, training=True)
+    for want, got in zip(expected, found, strict=True):
+        np.testing.assert_allclose(be.to_numpy(got), want, atol=1e-12)
+
+
 @pytest.mark.only_backends("numpy")
 def test_any_number_of_threads_gives_the_same_bits(be, rng):
     x, gy = (rng.standard_normal((40, 24, 20, 20)).astype(np.float32) for _ in range(2))
