@@ -24,7 +24,27 @@ from gpunet.errors import (
     ShapeError,
 )
 from gpunet.tensor import Parameter, Tensor, from_numpy, gradcheck, no_grad, tensor
-from gpunet.tensor.functions import add, flatten, log_softmax, relu, reshape, sigmoid, softmax, tanh
+from gpunet.tensor.functions import (
+    add,
+    cat,
+    div,
+    flatten,
+    log_softmax,
+    mean,
+    mul,
+    neg,
+    permute,
+    relu,
+    reshape,
+    sigmoid,
+    softmax,
+    squeeze,
+    sub,
+    sum,
+    tanh,
+    transpose,
+    unsqueeze,
+)
 
 __version__ = "0.1.0"
 
@@ -43,7 +63,9 @@ __all__ = [
     "ShapeError",
     "Tensor",
     "add",
+    "cat",
     "device",
+    "div",
     "flatten",
     "float16",
     "float32",
@@ -53,17 +75,26 @@ __all__ = [
     "int64",
     "log_softmax",
     "manual_seed",
+    "mean",
+    "mul",
+    "neg",
     "nn",
     "no_grad",
     "ops",
     "optim",
+    "permute",
     "relu",
     "reshape",
     "sigmoid",
     "softmax",
+    "squeeze",
+    "sub",
+    "sum",
     "tanh",
     "tensor",
+    "transpose",
     "uint8",
+    "unsqueeze",
 ]
 
 _ON_DEMAND = ("data", "emulator", "io", "models", "train", "viz")

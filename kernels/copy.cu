@@ -11,18 +11,17 @@ extern "C" __global__ void __launch_bounds__(256) fill(ELEMENT* out, ELEMENT val
     if (i < count) out[i] = value;
 }
 
-// One thread copies one element to out[i], i in memory order of `out`; `axes` has the byte strides of x.
-// A misaligned x is read byte by byte.
+// One thread copies one element: number i of both operands, which are walked in one order with byte strides. Where one
+// of them is misaligned, byte by byte.
 extern "C" __global__ void __launch_bounds__(256) copy_strided(
-    ELEMENT* out, const unsigned char* x_bytes, Axes axes, unsigned count, int aligned) {
+    unsigned char* out_bytes, const unsigned char* x_bytes, Axes out_axes, Axes x_axes, unsigned count, int aligned) {
     unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= count) return;
-    const unsigned char* source = x_bytes + offset_of(axes, i);
+    unsigned char* target = out_bytes + offset_of(out_axes, i);
+    const unsigned char* source = x_bytes + offset_of(x_axes, i);
     if (aligned) {
-        out[i] = *(const ELEMENT*)source;
+        *(ELEMENT*)target = *(const ELEMENT*)source;
         return;
     }
-    ELEMENT value = 0;
-    for (int byte = 0; byte < (int)sizeof(ELEMENT); ++byte) value |= (ELEMENT)source[byte] << (8 * byte);
-    out[i] = value;
+    for (int byte = 0; byte < (int)sizeof(ELEMENT); ++byte) target[byte] = source[byte];
 }

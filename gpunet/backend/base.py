@@ -75,7 +75,7 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def copy(self, out: Array, array: Array) -> None:
-        """Copy `array` into `out`: equal shape and dtype, any strides of `array`, `out` dense."""
+        """Copy `array` into `out`: equal shape and dtype, any strides of both."""
 
     @abc.abstractmethod
     def fill(self, out: Array, value: float) -> None:

@@ -121,7 +121,10 @@ class ndarray:
     def __getitem__(self, slices: Any) -> ndarray:
         if _has_mask(slices):
             transfers["reads"] += 1  # how many elements are selected
-        result = np.asarray(self._host[_index(slices)])
+        index = _index(slices)
+        result = self._host[index]
+        if not isinstance(result, np.ndarray):  # one element is a view, too
+            result = self._host[(*index, ...) if isinstance(index, tuple) else (index, ...)]
         return self._view(result, self._owner) if np.shares_memory(result, self._host) else wrap(result)
 
     def __setitem__(self, slices: Any, value: Any) -> None:

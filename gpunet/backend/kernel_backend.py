@@ -210,16 +210,20 @@ class KernelBackend(Backend):
         self.launch("copy.cu", "fill", blocks(out.size), 256, (words, bits, out.size), ELEMENT=words.dtype)
 
     def copy(self, out: Array, array: Array) -> None:
-        """Copy into a dense `out` from an array with any strides and alignment, by a kernel."""
-        layout = layout_of(out)
-        if layout is None or array.dtype != out.dtype or array.shape != out.shape:
-            raise KernelError(f"copy: {array.shape} {array.dtype} does not fit a dense {out.shape} {out.dtype} output")
-        source = memory_view(array, layout)
-        sizes, strides = coalesce(source.shape, source.strides)
-        axes = self.axes(sizes, strides)
-        words = _words(out)
-        args = (words, array, axes, out.size, int(self._is_aligned(array)))
-        self.launch("copy.cu", "copy_strided", blocks(out.size), 256, args, ELEMENT=words.dtype)
+        """Copy between arrays with any strides and alignment, by a kernel; elements of `out` share no memory."""
+        if array.dtype != out.dtype or array.shape != out.shape:
+            raise KernelError(f"copy: {array.shape} {array.dtype} does not fit {out.shape} {out.dtype}")
+        if out.size == 0:
+            return
+        order = sorted(range(out.ndim), key=lambda axis: -abs(out.strides[axis]))  # as `out` lies in memory
+        sizes, *strides = ([values[axis] for axis in order] for values in (out.shape, out.strides, array.strides))
+        sizes, out_strides, x_strides = coalesce(sizes, *strides)
+        if 0 in out_strides:
+            raise KernelError(f"copy: elements of out share memory, with strides {out.strides} for shape {out.shape}")
+        aligned = int(self._is_aligned(out) and self._is_aligned(array))
+        args = (out, array, self.axes(sizes, out_strides), self.axes(sizes, x_strides), out.size, aligned)
+        element = _WORD[out.dtype.itemsize]
+        self.launch("copy.cu", "copy_strided", blocks(out.size), 256, args, ELEMENT=element)
 
     def axes(self, sizes: Sequence[int], strides: Sequence[int]) -> npt.NDArray[Any]:
         """Return the by-value struct `Axes` of kernels/common.cuh: how to walk one operand."""

@@ -5,6 +5,7 @@ gx, gw, gb = ops.conv2d.grad(gy, x, w, stride=2)
 """
 
 from gpunet.ops.activation import elu, leaky_relu, relu, sigmoid, tanh
+from gpunet.ops.arithmetic import add, div, mul, neg, sub
 from gpunet.ops.average_pool import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -33,7 +34,7 @@ from gpunet.ops.conv_transpose import (
 )
 from gpunet.ops.cross_entropy import cross_entropy
 from gpunet.ops.dropout import dropout, dropout1d, dropout2d, dropout3d
-from gpunet.ops.elementwise import add
+from gpunet.ops.join import cat
 from gpunet.ops.linear import linear
 from gpunet.ops.loss import binary_cross_entropy_with_logits, l1_loss, mse_loss
 from gpunet.ops.max_pool import (
@@ -50,11 +51,13 @@ from gpunet.ops.optim_sgd import sgd_step
 from gpunet.ops.reduce import sum_to_size
 from gpunet.ops.shape import flatten, reshape
 from gpunet.ops.softmax import log_softmax, softmax
+from gpunet.ops.sums import mean, sum
 from gpunet.ops.unpool import (
     max_unpool1d,
     max_unpool2d,
     max_unpool3d,
 )
+from gpunet.ops.view import getitem, permute
 
 __all__ = [
     "adam_step",
@@ -71,6 +74,7 @@ __all__ = [
     "batch_norm",
     "binary_cross_entropy_with_logits",
     "cast",
+    "cat",
     "clip_by_norm",
     "clip_by_value",
     "conv1d",
@@ -86,12 +90,14 @@ __all__ = [
     "conv_transpose2d",
     "conv_transpose3d",
     "cross_entropy",
+    "div",
     "dropout",
     "dropout1d",
     "dropout2d",
     "dropout3d",
     "elu",
     "flatten",
+    "getitem",
     "l1_loss",
     "leaky_relu",
     "linear",
@@ -102,14 +108,20 @@ __all__ = [
     "max_unpool1d",
     "max_unpool2d",
     "max_unpool3d",
+    "mean",
     "mse_loss",
+    "mul",
+    "neg",
     "norm_partials",
     "norm_total",
+    "permute",
     "relu",
     "reshape",
     "sgd_step",
     "sigmoid",
     "softmax",
+    "sub",
+    "sum",
     "sum_to_size",
     "tanh",
 ]

@@ -31,6 +31,7 @@ import numpy as np
 from gpunet import backend
 from gpunet.backend import CONTIGUOUS, Array, Backend, Layout, layout_of
 from gpunet.backend.dtypes import FLOAT_NAMES, is_float
+from gpunet.backend.layout import is_dense
 from gpunet.errors import DeviceError, DTypeError, ShapeError, describe, layout_message
 from gpunet.ops.compute import Implementation, compute
 
@@ -65,7 +66,8 @@ class Op:
         gradients: names of the inputs that have a gradient.
         axes: axis letters of each input, for messages.
         aliases: the gradient may be a view of gy, not memory of its own.
-        views: the output is a view of the input wherever that is contiguous.
+        views: the output is a view of the input wherever that is contiguous (see `shares`).
+        variadic: takes any number of arrays x0, x1, ..., each of them with a gradient.
         mutates: names of inputs that a call changes in place.
     """
 
@@ -79,6 +81,7 @@ class Op:
     axes: dict[str, Sequence[str]] = {}
     aliases: ClassVar[bool] = False
     views: ClassVar[bool] = False
+    variadic: ClassVar[bool] = False
     mutates: ClassVar[tuple[str, ...]] = ()
 
     cpu: Implementation | None = None
@@ -108,15 +111,30 @@ class Op:
         raise NotImplementedError
 
     def infer_grad(self, gy: Array, *saved: Any, **attrs: Any) -> tuple[Out | None, ...]:
-        """Return one `Out` per input, None for an input that has no gradient."""
+        """Return one `Out` per input, None for one that has no gradient."""
         raise NotImplementedError(f"{self.__name__} has no gradient")
+
+    def shares(self, x: Array) -> bool:
+        """Say whether the output is a view of the input."""
+        return self.views and is_dense(x, CONTIGUOUS)
+
+    def kept(self, needs: Sequence[bool]) -> tuple[str, ...]:
+        """Return which of `saves` the gradients of the inputs that need one read; the others come as None."""
+        return self.saves
 
     # Calling.
 
+    def names(self, count: int) -> tuple[str, ...]:
+        """Name the inputs of a call."""
+        return tuple(f"{self.inputs[0]}{i}" for i in range(count)) if self.variadic else self.inputs
+
+    def differentiable(self, count: int) -> tuple[str, ...]:
+        """Name those of them that have a gradient."""
+        return self.names(count) if self.variadic else self.gradients
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return the public output; takes what `bind` takes."""
-        arrays, attrs = self.bind(*args, **kwargs)
-        outs = self.run(arrays, attrs)
+        outs = self.forward(*args, **kwargs)
         return outs[0] if self.outputs else None
 
     def forward(self, *args: Any, **kwargs: Any) -> tuple[Array, ...]:
@@ -129,7 +147,7 @@ class Op:
         be = self._backend(*arrays)
         specs = self.infer(*arrays, **attrs)
         outs = tuple([be.empty(spec.shape, spec.dtype, spec.layout) for spec in specs])
-        written = (*outs, *(array for name, array in zip(self.inputs, arrays, strict=True) if name in self.mutates))
+        written = (*outs, *(a for name, a in zip(self.names(len(arrays)), arrays, strict=True) if name in self.mutates))
         compute(be, self.cpu, self.cuda, self.reference, written, (*outs, *arrays), attrs)
         return outs
 
@@ -145,12 +163,13 @@ class Op:
         Returns:
             One array for one name; else a tuple, in the order of `needs`.
         """
-        attrs = self.bind(*[None] * len(self.inputs), **attrs)[1]
-        names = self.gradients if needs is None else tuple(needs)
-        if unknown := [name for name in names if name not in self.gradients]:
-            raise ValueError(f"{self.__name__}.grad: no gradient for {unknown}; there is one for {self.gradients}")
-        gradients = self.run_grad(gy, saved, attrs, [name in names for name in self.inputs])
-        chosen = tuple(gradients[self.inputs.index(name)] for name in names)
+        arrays, attrs = self.bind(*[None] * len(self.inputs), **attrs)
+        inputs, known = self.names(len(arrays)), self.differentiable(len(arrays))
+        names = known if needs is None else tuple(needs)
+        if unknown := sorted({*names} - {*known}):
+            raise ValueError(f"{self.__name__}.grad: no gradient for {unknown}; there is one for {known}")
+        gradients = self.run_grad(gy, saved, attrs, [name in names for name in inputs])
+        chosen = tuple(gradients[inputs.index(name)] for name in names)
         return chosen[0] if len(chosen) == 1 else chosen
 
     def run_grad(
@@ -181,13 +200,12 @@ class Op:
         try:
             return backend.of(*arrays)
         except DeviceError:
-            named = dict(zip(self.inputs, arrays, strict=True))
             raise self.error(
                 DeviceError,
                 "the inputs live on different devices.",
                 expected="one device for all inputs",
                 hint="move them to one device first: tensor.to(device), or cupy.asarray(array)",
-                **named,
+                **dict(zip(self.names(len(arrays)), arrays, strict=True)),
             ) from None
 
     # Checks that many ops share.
@@ -204,9 +222,8 @@ class Op:
     def require_floats(self, **arrays: Any) -> None:
         """Raise DTypeError unless all arrays share one floating-point dtype."""
         present = {name: array for name, array in arrays.items() if array is not None}
-        first = next(iter(present.values())).dtype
+        name, first = next((name, array.dtype) for name, array in present.items())
         if not is_float(first):
-            name = next(iter(present))
             raise self.error(
                 DTypeError,
                 f"{name} has a dtype without an implementation.",
@@ -226,9 +243,8 @@ class Op:
     def require_saved(self, shape: tuple[int, ...], dtype: Any, **array: Any) -> None:
         """Raise unless what a gradient was given (gy, or a saved value) has the shape and dtype of the forward's."""
         ((name, given),) = array.items()
+        problem = f"{name} does not fit the forward call."
         if given.shape != shape:
-            problem = f"{name} does not fit the forward call."
             raise self.error(ShapeError, problem, expected=f"shape {shape}, got {given.shape}", **array)
         if given.dtype != dtype:
-            problem = f"{name} does not fit the forward call."
             raise self.error(DTypeError, problem, expected=f"{np.dtype(dtype)}, got {given.dtype}", **array)

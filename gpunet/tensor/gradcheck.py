@@ -69,7 +69,7 @@ def gradcheck(
         values = []
         for sign in (1, -1):
             with no_grad():
-                x.copy_(Tensor(be.from_numpy(original + sign * eps * direction)))
+                x.copy_(Tensor(be.from_numpy(np.asarray(original + sign * eps * direction))))
             values.append(evaluate())
         with no_grad():
             x.copy_(Tensor(be.from_numpy(original)))

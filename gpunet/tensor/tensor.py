@@ -9,21 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from gpunet import backend, ops
-from gpunet.backend import CONTIGUOUS, Array, Device, layout_of
+from gpunet.backend import Array, Device
 from gpunet.backend.dtypes import bfloat16, is_float
-from gpunet.backend.layout import is_dense
 from gpunet.errors import DTypeError, ShapeError, layout_message
+from gpunet.ops.arithmetic import Number
 from gpunet.ops.base import Op
-from gpunet.ops.shape import flat_shape
+from gpunet.tensor.operators import Operators
 from gpunet.tensor.slots import GradientSlots
 from gpunet.tensor.tape import Node, Storage, backward, grad_enabled
 
 __all__ = ["Parameter", "Tensor", "apply", "from_numpy", "record", "tensor"]
 
-Number = float  # within the class, `float` is a method
 
-
-class Tensor:
+class Tensor(Operators):
     """An n-dimensional array on one device that can take part in automatic differentiation.
 
     Wraps a NumPy, CuPy or emulated array without copying; `tensor` and `from_numpy` make one from data.
@@ -297,14 +295,14 @@ class Tensor:
         self._check_in_place("zero_")
         return self._write(backend.of(self._array).zeros(self.shape, self.dtype))
 
-    def add_(self, other: Tensor | Number) -> Tensor:
-        """Add in place; part of the tape where gradients are needed."""
-        self._check_in_place("add_")
-        total = self + other
-        if total.shape != self.shape:
-            raise ShapeError(f"add_: the sum has shape {total.shape}, the tensor {self.shape}")
-        self._write(total.array)
-        self._node, self._requires_grad = total._node, total._requires_grad
+    def _in_place(self, name: str, op: Op, other: Tensor | Number) -> Tensor:
+        """Overwrite the elements with the result of an op on them; see `add_` and the like."""
+        self._check_in_place(name)
+        result = apply(op, self, other)
+        if result.shape != self.shape:
+            raise ShapeError(f"{name}: the result has shape {result.shape}, the tensor {self.shape}")
+        self._write(result.array)
+        self._node, self._requires_grad = result._node, result._requires_grad
         return self
 
     def _check_in_place(self, name: str) -> None:
@@ -321,60 +319,13 @@ class Tensor:
             )
 
     def _write(self, array: Array) -> Tensor:
-        be = backend.of(self._array)
-        if layout_of(self._array) or be.name == "numpy":
-            be.copy(self._array, array)
-        else:
-            self._array[...] = array
+        backend.of(self._array).copy(self._array, array)
         self._storage.version += 1
         return self
 
-    # Operations; each is the method of the function with its name.
-
-    def __add__(self, other: Tensor | Number) -> Tensor:
-        if not isinstance(other, Tensor):
-            if not isinstance(other, int | float | np.number):
-                return NotImplemented
-            host = np.asarray(other, self.dtype)
-            other = Tensor(backend.of(self._array).from_numpy(host))
-        return apply(ops.add, self, other)
-
-    __radd__ = __add__
-
-    def __iadd__(self, other: Tensor | Number) -> Tensor:
-        return self.add_(other)
-
-    def relu(self) -> Tensor:
-        """See `gpunet.relu`."""
-        return apply(ops.relu, self)
-
-    def sigmoid(self) -> Tensor:
-        """See `gpunet.sigmoid`."""
-        return apply(ops.sigmoid, self)
-
-    def tanh(self) -> Tensor:
-        """See `gpunet.tanh`."""
-        return apply(ops.tanh, self)
-
-    def softmax(self, dim: int) -> Tensor:
-        """See `gpunet.softmax`."""
-        return apply(ops.softmax, self, dim)
-
-    def log_softmax(self, dim: int) -> Tensor:
-        """See `gpunet.log_softmax`."""
-        return apply(ops.log_softmax, self, dim)
-
-    def reshape(self, *shape: Any) -> Tensor:
-        """See `gpunet.reshape`; sizes may be given one by one."""
-        return apply(ops.reshape, self, _sizes(shape))
-
-    def view(self, *shape: Any) -> Tensor:
-        """Same as `reshape`: copies where memory does not allow a view, where PyTorch raises."""
-        return self.reshape(*shape)
-
-    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-        """See `gpunet.flatten`."""
-        return apply(ops.reshape, self, flat_shape(self.shape, start_dim, end_dim))
+    @staticmethod
+    def _apply(op: Op, *args: Any, **kwargs: Any) -> Tensor:
+        return apply(op, *args, **kwargs)
 
 
 class Parameter(Tensor):
@@ -400,10 +351,6 @@ class Parameter(Tensor):
         self._storage = Storage()
 
 
-def _sizes(shape: tuple[Any, ...]) -> tuple[int, ...]:
-    return tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
-
-
 def apply(op: Op, *args: Any, **kwargs: Any) -> Tensor:
     """Call an op on tensors and record the call if a gradient may be asked for.
 
@@ -415,7 +362,8 @@ def apply(op: Op, *args: Any, **kwargs: Any) -> Tensor:
 
 def record(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> tuple[Tensor, tuple[Array, ...]]:
     """Do what `apply` does with arguments that are bound already; return the op's extras too, as arrays."""
-    for name, value in zip(op.inputs, inputs, strict=True):
+    names, differentiable = op.names(len(inputs)), op.differentiable(len(inputs))
+    for name, value in zip(names, inputs, strict=True):
         if not isinstance(value, Tensor) and not (value is None and name in op.optional):
             raise DTypeError(
                 layout_message(
@@ -425,32 +373,35 @@ def record(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> tuple[Tensor
                     hint=f"gpunet.Tensor(array), or gpunet.ops.{op.__name__} for bare arrays",
                 )
             )
-        if value is not None and value._requires_grad and name not in op.gradients and grad_enabled():
+        if value is not None and value._requires_grad and name not in differentiable and grad_enabled():
             raise DTypeError(
                 layout_message(
                     op.__name__,
                     f"{name} requires a gradient, but there is none for it.",
-                    expected=f"gradients for {', '.join(op.gradients) or 'nothing'} only",
+                    expected=f"gradients for {', '.join(differentiable) or 'nothing'} only",
                     hint=f"{name}.detach()",
                 )
             )
     arrays = [None if value is None else value._array for value in inputs]
     outs = op.run(arrays, attrs)
-    for name, value in zip(op.inputs, inputs, strict=True):
+    for name, value in zip(names, inputs, strict=True):
         if name in op.mutates and value is not None:
             value._storage.version += 1
     if outs[0] is arrays[0]:  # a call that changes nothing, such as dropout in evaluation
         return inputs[0], outs[1:]
     result = Tensor(outs[0])
-    if op.views and is_dense(arrays[0], CONTIGUOUS):
+    if op.shares(arrays[0]):
         result._storage, result._view = inputs[0]._storage, True
-    if grad_enabled() and any(value is not None and value._requires_grad for value in inputs):
-        edges = [(value._node or value) if value is not None and value._requires_grad else None for value in inputs]
+    needs = [value is not None and value._requires_grad for value in inputs]
+    if grad_enabled() and any(needs):
+        edges = [(value._node or value) if needed else None for value, needed in zip(inputs, needs, strict=True)]
         storages = [None if value is None else value._storage for value in inputs]
-        named = dict(zip(op.inputs, zip(arrays, storages, strict=True), strict=True))
+        named = dict(zip(names, zip(arrays, storages, strict=True), strict=True))
         named.update({op.outputs[0]: (outs[0], result._storage)})
         named.update({name: (array, None) for name, array in zip(op.extras, outs[1:], strict=True)})
-        result._node = Node(op, attrs, edges, [named[name] for name in op.saves], result.shape)
+        kept = op.kept(needs)
+        saved = [named[name] if name in kept else (None, None) for name in op.saves]
+        result._node = Node(op, attrs, edges, saved, result.shape)
         result._requires_grad = True
     return result, outs[1:]
 

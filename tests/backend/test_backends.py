@@ -10,7 +10,7 @@ import pytest
 
 from gpunet import backend
 from gpunet.backend.layout import coalesce, is_dense, layout_of
-from gpunet.errors import DeviceError, DTypeError
+from gpunet.errors import DeviceError, DTypeError, KernelError
 from tests.harness.memory import VARIANTS
 
 
@@ -116,3 +116,12 @@ def test_the_suite_collects_for_cupy():
         text=True,
     )
     assert result.returncode == 0 and "[cupy-conv2d-all" in result.stdout
+
+
+@pytest.mark.only_backends("emulated", "cupy")
+def test_a_copy_refuses_what_has_no_one_result(be):
+    x = be.zeros((2, 3), np.float32)
+    with pytest.raises(KernelError, match=r"elements of out share memory, with strides \(0, 4\) for shape \(2, 3\)"):
+        be.copy(be.xp.broadcast_to(x[:1], (2, 3)), x)
+    with pytest.raises(KernelError, match=r"copy: \(2, 3\) float32 does not fit \(3, 2\) float32"):
+        be.copy(be.zeros((3, 2), np.float32), x)

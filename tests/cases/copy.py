@@ -1,4 +1,4 @@
-"""What the backend's own kernels do: fills (strided copies are launched by most Cases)."""
+"""What the backend's own kernels do: fills, and copies into arrays with gaps (most Cases copy into dense ones)."""
 
 from __future__ import annotations
 
@@ -14,4 +14,27 @@ def fill_sets_every_element(be):
         assert (be.to_numpy(array) == 7).all()
 
 
-SPECIALS = [Special(("fill",), fill_sets_every_element)]
+def copies_fill_any_part_of_an_array_and_nothing_else(be):
+    parts = (np.s_[1:4, ::2, 3:0:-1], np.s_[:, 1], np.s_[..., 0], np.s_[2, 3, 1], np.s_[3:3], np.s_[::-1, None])
+    for dtype in (np.uint8, *FLOATS, np.int64):
+        values = np.arange(120).reshape(5, 6, 4).astype(dtype)
+        for part in parts:
+            host = np.zeros((5, 6, 4), dtype)
+            host[part] = values[part]
+            out, x = be.zeros(host.shape, dtype), be.from_numpy(values)
+            be.copy(out[part], x[part])
+            assert np.array_equal(be.to_numpy(out), host), (dtype, part)
+
+
+def copies_go_to_misaligned_memory_too(be):
+    raw, x = be.zeros((4 * 6 + 1,), np.uint8), be.from_numpy(np.arange(6, dtype=np.float32).reshape(2, 3))
+    out = raw[1:].view(np.float32).reshape(2, 3)
+    be.copy(out.transpose(1, 0), be.dense(x.transpose(1, 0), "contiguous"))
+    assert be.to_numpy(raw).tobytes() == b"\0" + np.arange(6, dtype=np.float32).tobytes()
+
+
+SPECIALS = [
+    Special(("fill",), fill_sets_every_element),
+    Special(("copy_strided", "fill"), copies_fill_any_part_of_an_array_and_nothing_else),
+    Special(("copy_strided",), copies_go_to_misaligned_memory_too),
+]

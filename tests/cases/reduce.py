@@ -5,7 +5,26 @@ from __future__ import annotations
 from gpunet import ops
 from tests.harness.case import Case
 
+
+def sum_case(op, x, passes=1, id="", **attrs):
+    scaled = {"div_forward": 1} if op is ops.mean and x else {}
+    by_pytorch = (lambda torch, x, **attrs: getattr(torch, op.name)(x, **attrs)) if x else None
+    return Case(op, {"x": x}, {"sum_axes": passes}, {"x": scaled}, attrs, torch=by_pytorch, id=id)
+
+
 CASES = [
+    *(
+        case
+        for op in (ops.sum, ops.mean)
+        for case in (
+            sum_case(op, (2, 3, 4, 5), id="all", dim=None),
+            sum_case(op, (2, 3, 4, 5), id="outer-and-inner", dim=(0, -1)),
+            sum_case(op, (2, 3, 4, 5), id="keepdim", dim=(1, 3), keepdim=True),
+            sum_case(op, (2100, 3), passes=2, id="two-passes", dim=0),
+            sum_case(op, (3, 700), id="rows", dim=-1),
+            sum_case(op, (), id="one-number"),
+        )
+    ),
     Case(
         ops.sum_to_size,
         {"x": (2, 3, 4, 5)},

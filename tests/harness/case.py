@@ -58,7 +58,7 @@ class Case:
     def inputs(self, rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
         """Make NumPy inputs, in the op's order; values repeat, so that ties are met."""
         made: dict[str, Any] = {}
-        for name in self.op.inputs:
+        for name in self.op.names(len(self.shapes)):
             if name in self.integers:
                 made[name] = self.integers[name](rng)
             else:

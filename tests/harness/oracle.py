@@ -47,7 +47,7 @@ def gradients(case, be, inputs, needs, gy):
     if "input_size" in inspect.signature(case.op.bind).parameters:
         extra["input_size"] = inputs["x"].shape
     if "sizes" in inspect.signature(case.op.bind).parameters:
-        extra["sizes"] = (inputs["x"].shape, inputs["y"].shape)
+        extra["sizes"] = tuple(None if array is None else array.shape for array in inputs.values())
     if "input_dtype" in inspect.signature(case.op.bind).parameters:
         extra["input_dtype"] = inputs["x"].dtype
     result = case.op.grad(be.from_numpy(gy), *saved, needs=needs, **case.attrs, **extra)
@@ -61,7 +61,7 @@ class Oracle:
     def __init__(self, case: Case, dtype: Any, rng: np.random.Generator) -> None:
         self.case, self.dtype, self.rng = case, np.dtype(dtype), rng
         self.inputs = case.inputs(rng, dtype)
-        self.wide = {n: a.astype(np.float64) if _is_float(a) else a for n, a in self.inputs.items()}
+        self.wide = {n: np.asarray(a, np.float64) if _is_float(a) else a for n, a in self.inputs.items()}
 
     @property
     def out_dtype(self) -> np.dtype[Any]:
@@ -83,8 +83,8 @@ class Oracle:
         """The gradient of the output, those of the inputs, and the sums of absolute products behind them."""
         case, be, names = self.case, backend.get(gpunet.Device("cpu")), list(self.case.grad_launches)
         shape = case.op.forward(*self.wide.values(), **case.attrs)[0].shape
-        gy = np.asarray(self.rng.standard_normal(shape)).astype(self.out_dtype).astype(np.float64)
-        absolute = {n: abs(a) if _is_float(a) else a for n, a in self.wide.items()}
+        gy = np.asarray(np.asarray(self.rng.standard_normal(shape), self.out_dtype), np.float64)
+        absolute = {n: np.asarray(abs(a)) if _is_float(a) else a for n, a in self.wide.items()}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(type(case.op), "cpu", None)
             patch.setattr(type(case.op), "grad_cpu", None)
@@ -110,7 +110,7 @@ class Oracle:
         """Compare the gradients of all inputs that have one."""
         names = list(self.case.grad_launches)
         gy, expected, scales = self.gradients
-        actual = gradients(self.case, be, to_device(be, self.inputs), names, gy.astype(self.out_dtype))
+        actual = gradients(self.case, be, to_device(be, self.inputs), names, np.asarray(gy, self.out_dtype))
         for name, got, want, scale in zip(names, actual, expected, scales, strict=True):
             assert got.dtype == self.inputs[name].dtype
             assert_close(got, want, max(self.case.scale, largest(scale)), f"gradient of {name}")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gpunet import ops
 from tests.harness.case import Case
-from tests.harness.sweep import Draw, Sweep
+from tests.harness.sweep import Draw, Sweep, shapes
 from tests.sweeps.elementwise import any_shape
 
 
@@ -19,4 +19,15 @@ def sums(draw: Draw) -> Case:
     return Case(ops.sum_to_size, {"x": shape}, {}, attrs={"size": size})
 
 
-SWEEPS = [Sweep(ops.sum_to_size, sums())]
+@st.composite
+def over_axes(draw: Draw, op: ops.base.Op) -> Case:
+    """Draw a shape and some of its axes, counted from the front or from the end."""
+    least = 1 if op is ops.mean else 0  # the mean of nothing is NaN, as tests/ops/test_sums.py says
+    shape = draw(st.integers(0, 5).flatmap(lambda axes: shapes(axes, 4, least)))
+    axes = draw(st.lists(st.integers(0, max(len(shape) - 1, 0)), unique=True)) if shape else []
+    dim = tuple(axis - len(shape) * draw(st.integers(0, 1)) for axis in axes)
+    chosen = dim[0] if len(dim) == 1 and draw(st.booleans()) else dim or None
+    return Case(op, {"x": shape}, {}, attrs={"dim": chosen, "keepdim": draw(st.booleans())})
+
+
+SWEEPS = [Sweep(ops.sum_to_size, sums()), Sweep(ops.sum, over_axes(ops.sum)), Sweep(ops.mean, over_axes(ops.mean))]

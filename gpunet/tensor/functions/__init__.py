@@ -1,7 +1,27 @@
 """Functions on tensors, one file per family: what PyTorch has as torch.*."""
 
 from gpunet.tensor.functions.activation import log_softmax, relu, sigmoid, softmax, tanh
-from gpunet.tensor.functions.elementwise import add
-from gpunet.tensor.functions.shape import flatten, reshape
+from gpunet.tensor.functions.arithmetic import add, div, mean, mul, neg, sub, sum
+from gpunet.tensor.functions.shape import cat, flatten, permute, reshape, squeeze, transpose, unsqueeze
 
-__all__ = ["add", "flatten", "log_softmax", "relu", "reshape", "sigmoid", "softmax", "tanh"]
+__all__ = [
+    "add",
+    "cat",
+    "div",
+    "flatten",
+    "log_softmax",
+    "mean",
+    "mul",
+    "neg",
+    "permute",
+    "relu",
+    "reshape",
+    "sigmoid",
+    "softmax",
+    "squeeze",
+    "sub",
+    "sum",
+    "tanh",
+    "transpose",
+    "unsqueeze",
+]

@@ -1,0 +1,280 @@
+"""Arithmetic with broadcasting: add, sub, mul, div, neg."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpunet.backend import CONTIGUOUS, Array, Backend, layout_of
+from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.backend.layout import coalesce, memory_view
+from gpunet.errors import DTypeError, ShapeError
+from gpunet.ops.base import Op, Out, like
+from gpunet.ops.reduce import sum_to_size
+
+__all__ = ["add", "div", "mul", "neg", "sub"]
+
+Number = int | float | np.integer | np.floating
+Sizes = tuple[tuple[int, ...] | None, ...]
+
+
+class Arithmetic(Op):
+    """Base of the ops on two operands that broadcast; each is an array or a number, at least one of them an array.
+
+    Attributes:
+        ufunc: name of the function in NumPy and CuPy.
+        pull_x, pull_y: (gy, *saved, number) -> gradient of an operand in the shape of gy.
+
+    The kernel is `<name>_forward`.
+    """
+
+    inputs, optional, outputs, gradients = ("x", "y"), ("x", "y"), ("z",), ("x", "y")
+    ufunc: ClassVar[str]
+    pull_x: Callable[..., Array]
+    pull_y: Callable[..., Array]
+
+    def bind(
+        self, x: Array | Number, y: Array | Number, *, number: float | None = None, sizes: Sizes | None = None
+    ) -> tuple[tuple[Array | None, Array | None], dict[str, Any]]:
+        arrays: list[Array | None] = []
+        for operand in (x, y):
+            if isinstance(operand, Number):
+                number = float(operand)
+            arrays.append(None if isinstance(operand, Number) else operand)
+        sizes = sizes or tuple(None if array is None else array.shape for array in arrays)
+        return (arrays[0], arrays[1]), {"number": number, "sizes": sizes}
+
+    def infer(self, x: Array | None, y: Array | None, number: float | None, sizes: Sizes) -> tuple[Out]:
+        self.require_floats(x=x, y=y)
+        if number is None and (x is None or y is None):
+            raise self.error(DTypeError, "an operand is None.", expected="an array or a number", x=x, y=y)
+        shape = self.broadcast_shape(sizes, x=x, y=y)
+        like_it = [array for array in (x, y) if array is not None and array.shape == shape]
+        dtype = next(array.dtype for array in (x, y) if array is not None)
+        return (Out(shape, dtype, layout_of(like_it[0]) or CONTIGUOUS if like_it else CONTIGUOUS),)
+
+    def broadcast_shape(self, sizes: Sizes, **arrays: Any) -> tuple[int, ...]:
+        try:
+            return np.broadcast_shapes(*(size for size in sizes if size is not None))
+        except ValueError:
+            expected = "axes, counted from the last, that are equal or 1"
+            raise self.error(ShapeError, "the shapes do not broadcast.", expected=expected, **arrays) from None
+
+    def reference(self, be: Backend, z: Array, x: Any, y: Any, number: float | None, sizes: Sizes) -> None:
+        with np.errstate(all="ignore"):  # what overflows becomes infinite, as in kernels
+            getattr(be.xp, self.ufunc)(number if x is None else x, number if y is None else y, out=z)
+
+    def cuda(self, be: KernelBackend, z: Array, x: Any, y: Any, number: float | None, sizes: Sizes) -> None:
+        operands, axes = walk(be, z, x, y)
+        args = (z, *operands, *axes, 0.0 if number is None else number, z.size)
+        be.launch("arithmetic.cu", f"{self.name}_forward", blocks(z.size), 256, args, REAL=z.dtype)
+
+    def run_grad(
+        self, gy: Array, saved: Sequence[Any], attrs: dict[str, Any], needs: Sequence[bool], into: Any = None
+    ) -> tuple[Array | None, ...]:
+        """Return the gradients that are needed, summed over the axes along which an operand was broadcast."""
+        self.require_saved(self.broadcast_shape(attrs["sizes"]), gy.dtype, gy=gy)
+        gradients: list[Array | None] = []
+        for pull, size, needed in zip((self.pull_x, self.pull_y), attrs["sizes"], needs, strict=True):
+            gradient = pull(gy, *saved, number=attrs["number"]) if needed else None
+            gradients.append(gradient if gradient is None or gradient.shape == size else sum_to_size(gradient, size))
+        return tuple(gradients)
+
+
+def walk(be: KernelBackend, z: Array, *operands: Array | None) -> tuple[list[Array | None], list[Any]]:
+    """Return dense operands, and for each of them the struct that walks it in memory order of dense z."""
+    layout = layout_of(z) or CONTIGUOUS
+    dense = [None if a is None else be.dense(a, layout_of(a) or CONTIGUOUS) for a in operands]
+    strides = [
+        [step // a.itemsize for step in memory_view(be.xp.broadcast_to(a, z.shape), layout).strides]
+        for a in dense
+        if a is not None
+    ]
+    sizes, *walks = coalesce(memory_view(z, layout).shape, *strides)
+    left = iter(walks)
+    return dense, [be.axes([], []) if a is None else be.axes(sizes, next(left)) for a in dense]
+
+
+class Add(Arithmetic):
+    """Sum, with broadcasting.
+
+        z = x + y
+
+    Args:
+        x: any shape, any float dtype; or a number.
+        y: a shape that broadcasts with that of x, dtype of x; or a number.
+
+    Returns:
+        The broadcast shape; dtype of the arrays; layout of the first input that has this shape.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: the dtypes differ or are not floating-point.
+
+    Memory: the gradient needs neither input; it is gy itself, or its sum over broadcast axes.
+
+    Example:
+        >>> add(np.ones((2, 3)), np.arange(3.0))
+        array([[1., 2., 3.],
+               [1., 2., 3.]])
+    """
+
+    name, ufunc, aliases = "add", "add", True
+
+    def pull_x(self, gy: Array, *, number: float | None) -> Array:
+        return gy
+
+    pull_y = pull_x
+
+
+class Sub(Arithmetic):
+    """Difference, with broadcasting.
+
+        z = x - y
+
+    Args:
+        x: any shape, any float dtype; or a number.
+        y: a shape that broadcasts with that of x, dtype of x; or a number.
+
+    Returns:
+        The broadcast shape; dtype of the arrays; layout of the first input that has this shape.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: the dtypes differ or are not floating-point.
+
+    Memory: the gradient needs neither input.
+
+    Example:
+        >>> sub(1.0, np.array([0.25, 1.0]))
+        array([0.75, 0.  ])
+    """
+
+    name, ufunc, aliases = "sub", "subtract", True
+
+    def pull_x(self, gy: Array, *, number: float | None) -> Array:
+        return gy
+
+    def pull_y(self, gy: Array, *, number: float | None) -> Array:
+        return neg(gy)
+
+
+class Mul(Arithmetic):
+    """Product, elementwise, with broadcasting.
+
+        z = x * y
+
+    Args:
+        x: any shape, any float dtype; or a number.
+        y: a shape that broadcasts with that of x, dtype of x; or a number.
+
+    Returns:
+        The broadcast shape; dtype of the arrays; layout of the first input that has this shape.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: the dtypes differ or are not floating-point.
+
+    Memory: the gradient of one operand reads the other one.
+
+    Example:
+        >>> mul(np.array([1.0, 2.0]), np.array([[3.0], [4.0]]))
+        array([[3., 6.],
+               [4., 8.]])
+    """
+
+    name, ufunc, saves = "mul", "multiply", ("x", "y")
+
+    def kept(self, needs: Sequence[bool]) -> tuple[str, ...]:
+        return tuple(name for name, other in zip(self.saves, needs[::-1], strict=True) if other)
+
+    def pull_x(self, gy: Array, x: Any, y: Any, *, number: float | None) -> Array:
+        return mul(gy, number if y is None else y)
+
+    def pull_y(self, gy: Array, x: Any, y: Any, *, number: float | None) -> Array:
+        return mul(gy, number if x is None else x)
+
+
+class Div(Arithmetic):
+    """Quotient, elementwise, with broadcasting.
+
+        z = x / y
+
+    A division by 0 gives an infinity, or NaN for 0 / 0.
+
+    Args:
+        x: any shape, any float dtype; or a number.
+        y: a shape that broadcasts with that of x, dtype of x; or a number.
+
+    Returns:
+        The broadcast shape; dtype of the arrays; layout of the first input that has this shape.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: the dtypes differ or are not floating-point.
+
+    Memory: the gradient reads the divisor, that of the divisor also the quotient.
+
+    Example:
+        >>> div(1.0, np.array([2.0, 4.0]))
+        array([0.5 , 0.25])
+    """
+
+    name, ufunc, saves = "div", "true_divide", ("y", "z")
+
+    def kept(self, needs: Sequence[bool]) -> tuple[str, ...]:
+        return ("y", "z") if needs[1] else ("y",)
+
+    def pull_x(self, gy: Array, y: Any, z: Any, *, number: float | None) -> Array:
+        return div(gy, number if y is None else y)
+
+    def pull_y(self, gy: Array, y: Any, z: Any, *, number: float | None) -> Array:
+        return neg(mul(gy, div(z, y)))
+
+
+class Neg(Op):
+    """Negative, elementwise.
+
+        y = -x
+
+    Args:
+        x: any shape, any float dtype.
+
+    Returns:
+        Shape, dtype and layout of x.
+
+    Raises:
+        DTypeError: x is not floating-point.
+
+    Memory: the gradient needs nothing.
+
+    Example:
+        >>> neg(np.array([1.0, -2.0]))
+        array([-1.,  2.])
+    """
+
+    name, gradients = "neg", ("x",)
+
+    def bind(self, x: Array) -> tuple[tuple[Array], dict[str, Any]]:
+        return (x,), {}
+
+    def infer(self, x: Array) -> tuple[Out]:
+        self.require_floats(x=x)
+        return (like(x),)
+
+    def reference(self, be: Backend, y: Array, x: Array) -> None:
+        be.xp.negative(x, out=y)
+
+    def cuda(self, be: KernelBackend, y: Array, x: Array) -> None:
+        args = (y, be.dense(x, layout_of(y) or CONTIGUOUS), y.size)
+        be.launch("arithmetic.cu", "neg", blocks(y.size), 256, args, REAL=y.dtype)
+
+    def infer_grad(self, gy: Array) -> tuple[Out]:
+        return self.infer(gy)
+
+    grad_reference, grad_cuda = reference, cuda
+
+
+add, sub, mul, div, neg = Add(), Sub(), Mul(), Div(), Neg()
