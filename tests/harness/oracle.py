@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from typing import Any
@@ -61,7 +62,11 @@ class Oracle:
     def __init__(self, case: Case, dtype: Any, rng: np.random.Generator) -> None:
         self.case, self.dtype, self.rng = case, np.dtype(dtype), rng
         self.inputs = case.inputs(rng, dtype)
-        self.wide = {n: np.asarray(a, np.float64) if _is_float(a) else a for n, a in self.inputs.items()}
+
+    @property
+    def wide(self) -> dict[str, Any]:
+        """The inputs in float64, copied anew each time: an op may change them."""
+        return {n: np.array(a, np.float64) if _is_float(a) else copy.copy(a) for n, a in self.inputs.items()}
 
     @property
     def out_dtype(self) -> np.dtype[Any]:

@@ -1,0 +1,149 @@
+"""What a mutant has to survive: the Cases and Specials that launch kernels of its file, the cheapest checks first."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from gpunet import backend, emulator
+from gpunet.backend import Backend, Device, emulated, kernels
+from gpunet.emulator import build
+from tests.cases import CASES, SPECIALS
+from tests.full.code import Code
+from tests.harness.case import FLOATS, Case, Special
+from tests.harness.memory import VARIANTS
+from tests.harness.oracle import Oracle, result_bytes
+
+SUBJECTS: list[Case | Special] = [*CASES, *SPECIALS]
+STAGES = ("float32", "dtypes", "memory", "schedules", "race", "asan")  # asan only in a process prepared for it
+MOST_SUBJECTS = 24  # for stages that are slow; more only repeat launches
+SCHEDULES = (("reverse", 0), ("random", 1), ("random", 2))
+
+Check = Callable[[], object]
+
+
+def sources_with(file: str) -> list[str]:
+    """The kernel files that a file is part of: itself, or all that include it."""
+    return [name for name in kernels.kernel_files() if f'#line 1 "{file}"' in kernels.load(name).text]
+
+
+def subjects_of(file: str, where: str = "") -> list[int]:
+    """Numbers of the SUBJECTS that may see a change in a file, small ones first.
+
+    Args:
+        file: in kernels/, .cu or .cuh.
+        where: the function or struct that is changed: only kernels that can reach it count.
+    """
+    changed = {kernel for source in sources_with(file) for kernel in _kernels_that_reach(source, where)}
+    return sorted((i for i, subject in enumerate(SUBJECTS) if changed & set(subject.kernels)), key=_size)
+
+
+@functools.cache
+def _kernels_that_reach(source: str, name: str) -> set[str]:
+    parsed = kernels.load(source)
+    code = Code(parsed.text)
+    # A type may be named by a macro that the host defines, such as REAL=half, or by what is made of it.
+    macros = [macro for macro in parsed.macros if name in kernels.MACRO_VALUES[macro]]
+    names = [name, *macros, *(["ACC"] if macros else [])]
+    reached = set().union(*map(code.users, names)) if name else set(parsed.kernels)
+    return reached & set(parsed.kernels)
+
+
+def _size(number: int) -> int:
+    subject = SUBJECTS[number]
+    if isinstance(subject, Special):
+        return 0
+    return sum(int(np.prod(shape)) for shape in subject.shapes.values() if shape is not None)
+
+
+@functools.cache
+def oracle(number: int, dtype: np.dtype) -> Oracle:
+    """The reference results of a Case, computed once in the process whose forks compare with them."""
+    case = SUBJECTS[number]
+    assert isinstance(case, Case)
+    made = Oracle(case, dtype, np.random.default_rng(20261124))
+    assert made.outputs is not None and made.magnitude and (not case.grad_launches or made.gradients)
+    return made
+
+
+def prepare(numbers: list[int], stages: list[str]) -> None:
+    """Compute the reference results that the stages compare with."""
+    for number in numbers:
+        if isinstance(SUBJECTS[number], Case) and "float32" in stages:
+            for dtype in FLOATS:
+                oracle(number, dtype)
+
+
+def checks(stage: str, numbers: list[int]) -> Iterator[Check]:
+    """The checks of a stage on these subjects, in the order in which they are worth running."""
+    be = backend.get(Device("emulated"))
+    if stage not in ("float32", "dtypes"):
+        numbers = numbers[:: -(-len(numbers) // MOST_SUBJECTS)]
+    one = np.dtype(np.float32)
+    dtypes = {"float32": [one], "schedules": [one], "memory": [np.dtype(np.float64)]}.get(
+        stage, [dtype for dtype in FLOATS if stage != "dtypes" or dtype != one]
+    )
+    for dtype in dtypes:
+        for number in numbers:
+            subject = SUBJECTS[number]
+            if isinstance(subject, Case):
+                yield functools.partial(_CHECKS[stage], be, number, dtype)
+            elif dtype == dtypes[0] and stage in ("float32", "schedules", "race", "asan"):
+                yield functools.partial(_special, stage, be, subject)
+
+
+def _values(be: Backend, number: int, dtype: np.dtype) -> None:
+    expected = oracle(number, dtype)
+    expected.check_forward(be)
+    if expected.case.grad_launches:
+        expected.check_gradient(be)
+
+
+def _memory(be: Backend, number: int, dtype: np.dtype) -> None:
+    if not SUBJECTS[number].op.mutates:
+        for change in VARIANTS.values():
+            oracle(number, dtype).check_forward(be, change)
+
+
+def _schedules(be: Backend, number: int, dtype: np.dtype) -> None:
+    expected = result_bytes(be, SUBJECTS[number], dtype)
+    for schedule, seed in SCHEDULES:
+        with emulator.configure(schedule=schedule, seed=seed):
+            assert result_bytes(be, SUBJECTS[number], dtype) == expected, f"other bits in order {schedule} {seed}"
+
+
+def _race(be: Backend, number: int, dtype: np.dtype) -> None:
+    with emulator.configure(mode="race"):
+        result_bytes(be, SUBJECTS[number], dtype)
+
+
+def _asan(be: Backend, number: int, dtype: np.dtype) -> None:
+    result_bytes(be, SUBJECTS[number], dtype)
+
+
+def _special(stage: str, be: Backend, special: Special) -> None:
+    settings = [{"schedule": name, "seed": seed} for name, seed in SCHEDULES] if stage == "schedules" else [{}]
+    for setting in [{"mode": "race"}] if stage == "race" else settings:
+        with emulator.configure(**setting):
+            special.run(be)
+
+
+_CHECKS: dict[str, Callable[..., None]] = {
+    "float32": _values,
+    "dtypes": _values,
+    "memory": _memory,
+    "schedules": _schedules,
+    "race": _race,
+    "asan": _asan,
+}
+
+
+def machine_code(file: str) -> Iterator[str]:
+    """Digests of the compiled libraries of all variants that a file is part of."""
+    for source in sources_with(file):
+        for defines in kernels.variants(source):
+            path, _ = build.library(kernels.load(source).text, None, emulated.compile_options(defines), "fast")
+            yield hashlib.sha256(path.read_bytes()).hexdigest()
