@@ -17,7 +17,19 @@ from gpunet.tensor import Tensor
 
 __all__ = ["add_parser"]
 
-MODELS: dict[str, Callable[[], Module]] = {"cnn": models.CNN, "mlp": models.MLP, "tiny": models.TinyCNN}
+MODELS: dict[str, Callable[[], Module]] = {
+    "cnn": models.CNN,
+    "mlp": models.MLP,
+    "lenet5": models.LeNet5,
+    "tiny": models.TinyCNN,
+}
+
+# Learning rate by default, and what builds the optimizer.
+OPTIMIZERS: dict[str, tuple[float, Callable[[Any, argparse.Namespace], optim.Optimizer]]] = {
+    "sgd": (0.05, lambda parameters, options: optim.SGD(parameters, options.lr, options.momentum)),
+    "adam": (1e-3, lambda parameters, options: optim.Adam(parameters, options.lr)),
+    "adamw": (1e-3, lambda parameters, options: optim.AdamW(parameters, options.lr)),
+}
 
 SCHEDULES: dict[str, Callable[[float], float]] = {"linear": lambda done: 1 - done, "constant": lambda done: 1.0}
 
@@ -30,6 +42,7 @@ examples:
   gpunet train                                        the CNN on the MNIST images that come along
   gpunet train --data ~/mnist --epochs 1              the full MNIST, from its four idx files
   gpunet train --augment invert                       digits of any colour: black on white too
+  gpunet train --model lenet5 --optimizer adam        the network of 1998, by the optimizer of 2014
   gpunet train --model mypackage.nets:Net --lr 0.01   your own Module, built without arguments
   gpunet train --device emulated --model tiny --limit 256   our CUDA kernels, on the CPU
 
@@ -47,13 +60,15 @@ def add_parser(commands: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--model", default="cnn", help="cnn, mlp, tiny, or module:Class (default: cnn)")
+    parser.add_argument("--model", default="cnn", help="cnn, mlp, lenet5, tiny, or module:Class (default: cnn)")
     parser.add_argument(
         "--data", default="mnist", help='"mnist" (the 14,000 images that come along) or a folder of idx files'
     )
     parser.add_argument("--epochs", type=_positive_int, default=4, help="passes over the training data (default: 4)")
     parser.add_argument("--batch-size", type=_positive_int, default=64, help="images per step (default: 64)")
-    parser.add_argument("--lr", type=_positive_float, default=0.05, help="learning rate at first (default: 0.05)")
+    parser.add_argument("--optimizer", default="sgd", choices=OPTIMIZERS, help="(default: sgd)")
+    rates = ", ".join(f"{rate:g} for {name}" for name, (rate, _) in OPTIMIZERS.items())
+    parser.add_argument("--lr", type=_positive_float, help=f"learning rate at first (default: {rates})")
     parser.add_argument(
         "--schedule", default="linear", choices=SCHEDULES, help="of the learning rate (default: linear, to 0)"
     )
@@ -91,7 +106,9 @@ def run(options: argparse.Namespace) -> int:
     images = [dataset(options.data, training, options.limit) for training in (True, False)]
     train_loader = data.DataLoader(images[0], options.batch_size, shuffle=True, device=device)
     test_loader = data.DataLoader(images[1], batch_size=256, device=device)
-    optimizer = optim.SGD(model.parameters(), options.lr, options.momentum)
+    default_rate, build_optimizer = OPTIMIZERS[options.optimizer]
+    options.lr = default_rate if options.lr is None else options.lr
+    optimizer = build_optimizer(model.parameters(), options)
     settings = {key: value for key, value in vars(options).items() if key not in ("run", "command", "out", "quiet")}
     config = {**settings, "device": str(device), "gpunet": gpunet.__version__}
     folder = train.RunFolder(options.out or Path("runs", f"{datetime.datetime.now():%Y-%m-%d-%H%M%S-%f}"), config)

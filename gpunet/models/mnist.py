@@ -6,7 +6,7 @@ from gpunet import nn
 from gpunet.nn import functional as F
 from gpunet.tensor import Tensor
 
-__all__ = ["CNN", "MLP", "TinyCNN"]
+__all__ = ["CNN", "MLP", "LeNet5", "TinyCNN"]
 
 
 class CNN(nn.Module):
@@ -49,6 +49,36 @@ class MLP(nn.Sequential):
     def __init__(self) -> None:
         super().__init__(
             nn.Flatten(), nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 10)
+        )
+
+
+class LeNet5(nn.Sequential):
+    """LeNet-5: two convolutions with tanh and average pooling, then 120, 84 and 10 units.
+
+    The network of the paper as it is trained today: plain average pooling, every map sees every map, linear outputs
+    instead of distances to drawn digits. Images get two pixels of padding instead of being 32 x 32.
+
+    Source: LeCun et al. 1998.
+
+    Example:
+        >>> sum(parameter.numel() for parameter in LeNet5().parameters())
+        61706
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Conv2d(1, 6, 5, padding=2),
+            nn.Tanh(),
+            nn.AvgPool2d(2),
+            nn.Conv2d(6, 16, 5),
+            nn.Tanh(),
+            nn.AvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(400, 120),
+            nn.Tanh(),
+            nn.Linear(120, 84),
+            nn.Tanh(),
+            nn.Linear(84, 10),
         )
 
 

@@ -46,6 +46,15 @@ def test_a_run_leaves_its_folder_and_ends_with_the_accuracy(tmp_path, capsys):
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in out.glob("*.png"))
 
 
+@pytest.mark.parametrize(("optimizer", "rate"), [("sgd", 0.05), ("adam", 1e-3), ("adamw", 1e-3)])
+def test_each_optimizer_has_its_own_learning_rate_and_learns(tmp_path, optimizer, rate):
+    assert gpunet_train("--epochs", 2, "--optimizer", optimizer, "--model", "lenet5", "--out", tmp_path / "run") == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["optimizer"], config["lr"]) == (optimizer, rate)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert rows[1]["train_loss"] < rows[0]["train_loss"]
+
+
 def test_the_plots_show_the_test_set_and_the_first_convolution(tmp_path, monkeypatch):
     seen = {}
     for name in ("save_confusion", "save_filters"):
