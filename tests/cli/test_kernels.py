@@ -123,10 +123,10 @@ def test_list_shows_somebodys_file(call, folder):
 
 
 def test_compile_shows_what_gpunets_kernels_use(call, compiler, folder):
-    code, out, _ = call("compile", "elementwise.cu", "copy.cu", "--arch", "75,sm_90", "-D", "REAL=half")
+    code, out, _ = call("compile", "arithmetic.cu", "copy.cu", "--arch", "75,sm_90", "-D", "REAL=half")
     assert code == 0
     rows = [line.split() for line in out.splitlines()]
-    names = list(kernels.load("elementwise.cu").kernels)
+    names = list(kernels.load("arithmetic.cu").kernels)
     assert rows[0] == ["kernel", "variant", "limit", "shared", "75", "90"]
     assert [row[0] for row in rows if row[1:2] == ["REAL=half"]] == names
     widths = len(kernels.MACRO_VALUES["ELEMENT"])
