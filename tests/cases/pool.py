@@ -88,10 +88,10 @@ CASES = [
     ),
     unpool_case(
         ops.max_unpool2d,
-        (2, 9, 6, 7),
+        (2, 8, 6, 7),
         0,
         id="repeated",
-        indices=lambda rng: rng.integers(0, 30, (2, 9, 6, 7)),
+        indices=lambda rng: rng.integers(0, 30, (2, 8, 6, 7)),
         kernel_size=2,
         stride=1,
     ),
@@ -111,4 +111,41 @@ def indices_are_positions_in_the_input(be):
         assert np.array_equal(values.reshape(y.shape), be.to_numpy(y)), pool
 
 
-SPECIALS = [Special(("max_pool_indices",), indices_are_positions_in_the_input)]
+def nan_wins_and_the_first_of_equal_maxima(be):
+    """As on the CPU, which tests/ops/test_pool.py compares with PyTorch: windows of one thread, of 8 and of 32."""
+    choices = np.array([-np.inf, -1, 0, 0, 2, np.nan, np.inf], np.float32)
+    x = np.random.default_rng(1).choice(choices, (1, 3, 47, 46), p=[0.3, 0.15, 0.15, 0.15, 0.15, 0.05, 0.05])
+    x[:, 2, np.isnan(x[0, 2])] = 0
+    for part, pool, attrs in (
+        (x[..., :7, :6], ops.max_pool2d, {"kernel_size": 2, "padding": 1}),
+        (x[..., :7, :7], ops.max_pool2d, {"kernel_size": 2, "stride": 1, "padding": 1, "dilation": 8}),
+        (x[..., :9, :10], ops.adaptive_max_pool2d, {"output_size": 1}),
+        (x, ops.adaptive_max_pool2d, {"output_size": 1}),
+    ):
+        for ours, expected in zip(pool.forward(be.from_numpy(part), **attrs), pool.forward(part, **attrs), strict=True):
+            assert np.array_equal(be.to_numpy(ours), expected, equal_nan=True), (pool, attrs)
+
+
+def an_index_out_of_range_sets_the_error_word(be):
+    for wrong in (-1, 6):
+        indices = be.from_numpy(np.array([[[0, wrong, 5]]]))
+        y = ops.max_unpool1d(be.from_numpy(np.ones((1, 1, 3), np.float32)), indices, 2)
+        assert _taken_error(be) and be.to_numpy(y).tolist() == [[[1, 0, 0, 0, 0, 1]]]
+        gx = ops.max_unpool1d.grad(be.from_numpy(np.ones((1, 1, 6), np.float32)), indices, kernel_size=2)
+        assert _taken_error(be) and be.to_numpy(gx).tolist() == [[[1, 0, 1]]]
+
+
+def _taken_error(be):
+    """Say whether the error word names an index out of range, and clear it."""
+    try:
+        be.to_numpy(be.error_word)
+    except IndexError as error:
+        return "max_unpool1d: an index is out of range" in str(error)
+    return False
+
+
+SPECIALS = [
+    Special(("max_pool_indices",), indices_are_positions_in_the_input),
+    Special(("max_pool_forward",), nan_wins_and_the_first_of_equal_maxima),
+    Special(("max_unpool_forward", "max_unpool_backward"), an_index_out_of_range_sets_the_error_word),
+]
