@@ -50,10 +50,10 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_moments(
     ACC* mean, ACC* squares, long long* batches_or_null, const REAL* x, unsigned rows, unsigned channels,
     unsigned per_split, const int* error) {
     unsigned channel = blockIdx.x * COLUMNS + threadIdx.x;
-    unsigned end = min(rows, (blockIdx.y + 1) * per_split);
+    unsigned start = blockIdx.y * per_split, count = min(per_split, rows - start);
     Moments own = {0, 0, 0};
-    for (unsigned row = blockIdx.y * per_split + threadIdx.y; channel < channels && row < end; row += ROWS) {
-        ACC value = x[(long long)row * channels + channel] - x[channel], delta = value - own.mean;
+    for (unsigned row = threadIdx.y; channel < channels && row < count; row += ROWS) {
+        ACC value = x[(long long)(start + row) * channels + channel] - x[channel], delta = value - own.mean;
         own.count += 1;
         own.mean += delta / own.count;
         own.squares += delta * (value - own.mean);
@@ -118,10 +118,10 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_sums(
     ACC* gradients, ACC* products, const REAL* gy, const REAL* x, const ACC* mean, const ACC* inv_std, unsigned rows,
     unsigned channels, unsigned per_split) {
     unsigned channel = blockIdx.x * COLUMNS + threadIdx.x;
-    unsigned end = min(rows, (blockIdx.y + 1) * per_split);
+    unsigned start = blockIdx.y * per_split, count = min(per_split, rows - start);
     Sums own = {0, 0};
-    for (unsigned row = blockIdx.y * per_split + threadIdx.y; channel < channels && row < end; row += ROWS) {
-        long long at = (long long)row * channels + channel;
+    for (unsigned row = threadIdx.y; channel < channels && row < count; row += ROWS) {
+        long long at = (long long)(start + row) * channels + channel;
         ACC gradient = gy[at];
         own = merge(own, {gradient, gradient * ((x[at] - mean[channel]) * inv_std[channel])});
     }
