@@ -18,8 +18,10 @@ from tests.harness.memory import VARIANTS
 from tests.harness.oracle import Oracle, result_bytes
 
 SUBJECTS: list[Case | Special] = [*CASES, *SPECIALS]
-STAGES = ("float32", "dtypes", "memory", "schedules", "race", "asan")  # asan only in a process prepared for it
-MOST_SUBJECTS = 24  # for stages that are slow; more only repeat launches
+# Values in float32, then in the other dtypes; in float32 again: inputs with any strides, other orders of threads, and
+# what the emulator checks. asan needs a process that is prepared for it.
+STAGES = ("values", "dtypes", "memory", "schedules", "race", "asan")
+MOST_SUBJECTS = 24  # from the stage "memory" on; more of them only repeat launches
 SCHEDULES = (("reverse", 0), ("random", 1), ("random", 2))
 
 Check = Callable[[], object]
@@ -69,29 +71,34 @@ def oracle(number: int, dtype: np.dtype) -> Oracle:
     return made
 
 
-def prepare(numbers: list[int], stages: list[str]) -> None:
+def dtypes_of(where: str) -> list[np.dtype]:
+    """The dtypes that may see a change in a function or struct, the one to begin with first."""
+    names = kernels.MACRO_VALUES["REAL"]
+    dtypes = sorted(FLOATS, key=lambda dtype: dtype != np.float32)
+    own = [dtype for dtype in dtypes if where in names and kernels.c_type(dtype) == where]  # struct half, bfloat16
+    return own or dtypes
+
+
+def prepare(numbers: list[int], stages: list[str], where: str) -> None:
     """Compute the reference results that the stages compare with."""
     for number in numbers:
-        if isinstance(SUBJECTS[number], Case) and "float32" in stages:
-            for dtype in FLOATS:
+        if isinstance(SUBJECTS[number], Case) and "values" in stages:
+            for dtype in dtypes_of(where):
                 oracle(number, dtype)
 
 
-def checks(stage: str, numbers: list[int]) -> Iterator[Check]:
+def checks(stage: str, numbers: list[int], where: str = "") -> Iterator[Check]:
     """The checks of a stage on these subjects, in the order in which they are worth running."""
     be = backend.get(Device("emulated"))
-    if stage not in ("float32", "dtypes"):
+    first, *others = dtypes_of(where)
+    if stage not in ("values", "dtypes"):
         numbers = numbers[:: -(-len(numbers) // MOST_SUBJECTS)]
-    one = np.dtype(np.float32)
-    dtypes = {"float32": [one], "schedules": [one], "memory": [np.dtype(np.float64)]}.get(
-        stage, [dtype for dtype in FLOATS if stage != "dtypes" or dtype != one]
-    )
-    for dtype in dtypes:
+    for dtype in others if stage == "dtypes" else [first]:
         for number in numbers:
             subject = SUBJECTS[number]
             if isinstance(subject, Case):
                 yield functools.partial(_CHECKS[stage], be, number, dtype)
-            elif dtype == dtypes[0] and stage in ("float32", "schedules", "race", "asan"):
+            elif stage not in ("dtypes", "memory"):
                 yield functools.partial(_special, stage, be, subject)
 
 
@@ -132,7 +139,7 @@ def _special(stage: str, be: Backend, special: Special) -> None:
 
 
 _CHECKS: dict[str, Callable[..., None]] = {
-    "float32": _values,
+    "values": _values,
     "dtypes": _values,
     "memory": _memory,
     "schedules": _schedules,

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -61,16 +61,24 @@ class ForkServer:
         )
 
     def judge(
-        self, texts: dict[str, str], subjects: list[int], stages: Sequence[str], changed: str = ""
+        self, texts: dict[str, str], subjects: list[int], stages: Sequence[str], changed: str = "", where: str = ""
     ) -> dict[str, str]:
-        """Return {"verdict": ..., "stage": ..., "detail": ...} of kernel files with other texts.
+        """Return {"verdict": ..., "stage": ..., "detail": ...} of kernels with other texts.
 
-        The verdict is "survived", "killed", "stillborn" (does not compile), "identical" (compiles to the same machine
-        code as the original, for `changed`, a file name), or "broken": a fault of this machinery.
+        Args:
+            texts: of files in kernels/, by name.
+            subjects: numbers of checks.SUBJECTS.
+            stages: some of checks.STAGES.
+            changed: the file that differs from the original, if one does.
+            where: the function or struct in which it differs.
+
+        Returns:
+            The verdict is "survived", "killed", "stillborn" (does not compile), "identical" (compiles to the machine
+            code of the original), or "broken": a fault of this machinery.
         """
         assert self._process.stdin is not None and self._process.stdout is not None
         request = {"texts": texts, "subjects": subjects, "stages": stages, "changed": changed}
-        request["cpu_seconds"] = self._cpu_seconds
+        request |= {"where": where, "cpu_seconds": self._cpu_seconds}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
@@ -89,7 +97,7 @@ def main() -> None:
     os.dup2(2, 1)
     for line in sys.stdin:
         request = json.loads(line)
-        checks.prepare(request["subjects"], request["stages"])
+        checks.prepare(request["subjects"], request["stages"], request["where"])
         print(json.dumps(_judge(request)), file=answers, flush=True)
 
 
@@ -131,8 +139,11 @@ def _run(request: dict[str, Any], folder: Path, reports: IO[str]) -> NoReturn:
         _use(request["texts"], folder)
         for stage in request["stages"]:
             print(json.dumps({"stage": stage}), file=reports, flush=True)
-            _pass(stage, request["subjects"], request["cpu_seconds"] * SLOWER.get(stage, 1))
-            if stage == "float32" and _is_identical(request["changed"]):
+            _pass(
+                checks.checks(stage, request["subjects"], request["where"]),
+                request["cpu_seconds"] * SLOWER.get(stage, 1),
+            )
+            if stage == "values" and _is_identical(request["changed"]):
                 verdict = "identical"
                 break
     except _NotCompiled as error:
@@ -169,13 +180,13 @@ def _use(texts: dict[str, str], folder: Path) -> None:
     build.library = library
 
 
-def _pass(stage: str, subjects: list[int], cpu_seconds: float) -> None:
+def _pass(steps: Iterable[checks.Check], cpu_seconds: float) -> None:
     """Run the checks of a stage. A signal, which g++ does not inherit, ends a process that takes too long.
 
     Whatever a check raises is the kernel's fault, since it passes with the original: a kernel that writes where it must
     not can make Python raise anything. Only the operating system's refusals are not.
     """
-    for check in checks.checks(stage, subjects):
+    for check in steps:
         signal.setitimer(signal.ITIMER_VIRTUAL, cpu_seconds)
         signal.setitimer(signal.ITIMER_REAL, SECONDS)
         try:

@@ -119,7 +119,7 @@ def judge(texts: dict[str, str], wanted: Sequence[Mutant], jobs: int) -> Iterato
 
         def one(mutant: Mutant) -> Fate:
             changed = {**texts, mutant.file: mutant.apply(texts[mutant.file])}
-            return Fate(mutant, **bench.judge(changed, subjects[mutant], mutant.file))
+            return Fate(mutant, **bench.judge(changed, subjects[mutant], mutant.file, mutant.where))
 
         waiting = [pool.submit(one, mutant) for mutant in wanted]
         for future in tqdm(as_completed(waiting), total=len(waiting), unit="mutant", smoothing=0.05):
@@ -156,12 +156,12 @@ class _Bench:
         for seat in self._seats:
             self._free.put(seat)
 
-    def judge(self, texts: dict[str, str], subjects: list[int], changed: str = "") -> dict[str, str]:
+    def judge(self, texts: dict[str, str], subjects: list[int], changed: str = "", where: str = "") -> dict[str, str]:
         seat = self._free.get()
         try:
-            result = seat.fast.judge(texts, subjects, checks.STAGES[:-1], changed)
+            result = seat.fast.judge(texts, subjects, checks.STAGES[:-1], changed, where)
             if result["verdict"] == "survived":
-                result = seat.asan.judge(texts, subjects, checks.STAGES[-1:])
+                result = seat.asan.judge(texts, subjects, checks.STAGES[-1:], where=where)
         finally:
             self._free.put(seat)
         if result["verdict"] == "broken":

@@ -143,22 +143,22 @@ def test_an_argument_for_an_edited_line_is_an_error(tmp_path):
 def test_results_are_counted_and_told(tmp_path):
     every = mutants("a.cu", ACCUMULATE)[:4]
     fates = [
-        report.Fate(every[0], "killed", "float32", "AssertionError"),
+        report.Fate(every[0], "killed", "values", "AssertionError"),
         report.Fate(every[1], "killed", "race", "timeout"),
         report.Fate(every[2], "survived", "asan", ""),
-        report.Fate(every[3], "identical", "float32", ""),
+        report.Fate(every[3], "identical", "values", ""),
     ]
     proofs = {report.key(every[2]): "It is the same.", report.key(every[0]): "It is the same."}
     texts = {"a.cu": ACCUMULATE}
     files = report.save({"a.cu": report.part(ACCUMULATE, fates, proofs)}, texts, 1.0, tmp_path / "mutation.json")
     total = report.summary(files)
     assert (total["mutants"], total["killed"], total["survived"], total["argued"]) == (3, 2, 1, 1)
-    assert total["score"] == 0.6667 and total["killers"] == {"float32": 1, "timeout": 1}
+    assert total["score"] == 0.6667 and total["killers"] == {"values": 1, "timeout": 1}
     told = "\n".join(report.table(files, texts))
     assert "66.7%" in told and every[2].mutated in told and "It is the same." in told
     assert "changed since" in "\n".join(report.table(files, {"a.cu": ""}))
     (problem,) = report.killed_though_argued(fates, proofs)
-    assert "is killed in float32" in problem
+    assert "is killed in values" in problem
 
 
 def test_help_teaches(capsys):
@@ -182,7 +182,7 @@ def judge():
     subjects = [
         i for i in checks.subjects_of("reduce.cu") if getattr(checks.SUBJECTS[i], "op", None) is ops.sum_to_size
     ]
-    yield lambda text, changed="": server.judge({"reduce.cu": text}, subjects, ["float32", "race"], changed)
+    yield lambda text, changed="": server.judge({"reduce.cu": text}, subjects, ["values", "race"], changed)
     server.close()
 
 
@@ -222,7 +222,7 @@ def test_a_barrier_whose_lack_gives_right_values_is_missed_in_race_mode(judge):
 def test_verdicts(judge, original, mutated, verdict, detail):
     assert original in REDUCE
     found = judge(REDUCE.replace(original, mutated), "reduce.cu")
-    assert found["verdict"] == verdict and found["stage"] == "float32" and detail in found["detail"]
+    assert found["verdict"] == verdict and found["stage"] == "values" and detail in found["detail"]
 
 
 def test_a_fault_of_the_checks_is_no_kill():
