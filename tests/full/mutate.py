@@ -17,12 +17,10 @@ from typing import Any
 from tqdm import tqdm
 
 from gpunet.backend import kernels
-from gpunet.emulator.settings import MODES
 from tests.full import checks, report
 from tests.full.forkserver import ForkServer
 from tests.full.mutants import OPERATORS, Mutant, mutants
 from tests.full.report import Fate
-from tests.harness.prebuild import prebuild
 
 REQUIRED = 0.97  # of all mutants must be killed
 
@@ -107,7 +105,6 @@ def judge(texts: dict[str, str], wanted: Sequence[Mutant], jobs: int) -> Iterato
     used = sorted({number for numbers in subjects.values() for number in numbers})
     with ExitStack() as stack:
         stack.enter_context(_own_cache())
-        prebuild(MODES)
         bench = stack.enter_context(_Bench(jobs))
         pool = stack.enter_context(ThreadPoolExecutor(jobs))
         stack.callback(pool.shutdown, cancel_futures=True)
