@@ -114,6 +114,7 @@ def save(parts: dict[str, Any], texts: dict[str, str], seconds: float, path: Pat
     result: dict[str, Any] = {"total": summary(files), "files": files}
     if set(parts) == set(texts):
         result["total"]["seconds"] = round(seconds)
+    path.parent.mkdir(exist_ok=True)
     write_json(path, result)
     return files
 
