@@ -106,11 +106,12 @@ struct OutputGradient {
     }
 };
 
-// Input behind a weight (tap, channel): depth is the output pixel.
+// Input behind a weight (tap, channel): depth is the output pixel, up to the end of this split.
 struct PatchesByWeight {
     static constexpr bool DEPTH_FASTEST = false;
     Patches patches;
-    __device__ ACC operator()(int weight, int pixel) const { return patches(pixel, weight); }
+    int end;
+    __device__ ACC operator()(int weight, int pixel) const { return pixel < end ? patches(pixel, weight) : 0; }
 };
 
 // One block makes 64 output channels x 64 weights of one group from one split of the output pixels;
@@ -123,7 +124,7 @@ extern "C" __global__ void __launch_bounds__(256) conv_backward_weight(
     int m0 = blockIdx.x * TILE, n0 = blockIdx.y * TILE;
     ACC sum[PER_THREAD][PER_THREAD] = {};
     OutputGradient gradient{gy, side, end};
-    multiply_tile(sum, gradient, PatchesByWeight{{x, side}}, m0, n0, begin, end);
+    multiply_tile(sum, gradient, PatchesByWeight{{x, side}, end}, m0, n0, begin, end);
     store_tile(sum, m0, n0, side.outputs, size, [&](int output, int weight, ACC value) {
         long long row = (long long)split * g.outputs + side.group * side.outputs + output;
         out[row * size + weight] = value;

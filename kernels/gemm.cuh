@@ -18,7 +18,8 @@ __device__ __forceinline__ void load_slice(ACC (&slice)[DEPTH][PADDED], const Op
     }
 }
 
-// Accumulates the tile at (m0, n0) over k in [k_begin, k_end); operands must return 0 from k_end on.
+// Accumulates the tile at (m0, n0) over k in [k_begin, k_end). Both operands must return 0 from k_end on: 0 * infinity
+// is NaN.
 template <class A, class B>
 __device__ __forceinline__ void multiply_tile(
     ACC (&sum)[PER_THREAD][PER_THREAD], const A& a, const B& b, int m0, int n0, int k_begin, int k_end) {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from gpunet import ops
-from tests.harness.case import Case
+from tests.harness.case import Case, Special
 
 
 def activation_case(op, x=(2, 3, 5), id="", **attrs):
@@ -25,3 +27,11 @@ CASES = [
     activation_case(ops.leaky_relu, (5, 2), negative_slope=0.3, id="slope"),
     activation_case(ops.leaky_relu, (2, 5), negative_slope=-0.7, id="negative-slope"),
 ]
+
+
+def relu_of_minus_zero_is_plus_zero(be):
+    y = be.to_numpy(ops.relu(be.from_numpy(np.array([-0.0, 0.0], np.float32))))
+    assert y.tolist() == [0, 0] and not np.signbit(y).any()
+
+
+SPECIALS = [Special(("relu_forward",), relu_of_minus_zero_is_plus_zero)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from gpunet import ops
-from tests.harness.case import Case
+from tests.harness.case import Case, Special
 
 
 def conv_case(op, x, w, b=True, dense=(), bias_passes=1, splits=1, id="", **attrs):
@@ -62,4 +64,32 @@ CASES = [
     conv_case(
         ops.conv_transpose3d, (2, 2, 3, 4, 3), (2, 3, 2, 3, 2), stride=(1, 2, 1), padding=(1, 0, 1), dilation=(1, 1, 2)
     ),
+]
+
+
+def infinity_goes_only_where_its_windows_are(be):
+    """All other numbers are positive: where a kernel reads too much and takes it times 0, infinity becomes NaN.
+
+    Pixels: in the middle; the last, beyond which taps and pixels of a tile end; the second one of the second split of a
+    weight's gradient, in the midst of a slice of a tile.
+    """
+    side = 23
+    w, gy = np.ones((2, 3, 3, 3), np.float32), np.ones((1, 2, side, side), np.float32)
+    for pixel in ((5, 6), (side - 1, side - 1), divmod(-(-side * side // 2) + 1, side)):
+        x, gy_infinite = np.ones((1, 3, side, side), np.float32), gy.copy()
+        x[0, 0][pixel] = gy_infinite[0, 0][pixel] = np.inf
+        calls = (
+            (ops.conv2d, (x, w)),
+            (ops.conv2d_weight, (x, w.shape, gy)),
+            (ops.conv2d_input, (x.shape, w, gy_infinite)),
+        )
+        for op, args in calls:
+            expected = op(*args, padding=1)
+            found = be.to_numpy(op(*(be.from_numpy(a) if isinstance(a, np.ndarray) else a for a in args), padding=1))
+            assert np.isinf(expected).any() and not np.isnan(expected).any()
+            assert np.array_equal(found, expected), (op.__name__, pixel)
+
+
+SPECIALS = [
+    Special(("conv_forward", "conv_backward_input", "conv_backward_weight"), infinity_goes_only_where_its_windows_are)
 ]

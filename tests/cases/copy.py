@@ -26,15 +26,18 @@ def copies_fill_any_part_of_an_array_and_nothing_else(be):
             assert np.array_equal(be.to_numpy(out), host), (dtype, part)
 
 
-def copies_go_to_misaligned_memory_too(be):
+def copies_come_from_misaligned_memory_and_go_to_it(be):
     raw, x = be.zeros((4 * 6 + 1,), np.uint8), be.from_numpy(np.arange(6, dtype=np.float32).reshape(2, 3))
     out = raw[1:].view(np.float32).reshape(2, 3)
     be.copy(out.transpose(1, 0), be.dense(x.transpose(1, 0), "contiguous"))
     assert be.to_numpy(raw).tobytes() == b"\0" + np.arange(6, dtype=np.float32).tobytes()
+    back = be.empty((2, 3), np.float32)
+    be.copy(back, out)
+    assert np.array_equal(be.to_numpy(back).ravel(), np.arange(6))
 
 
 SPECIALS = [
     Special(("fill",), fill_sets_every_element),
     Special(("copy_strided", "fill"), copies_fill_any_part_of_an_array_and_nothing_else),
-    Special(("copy_strided",), copies_go_to_misaligned_memory_too),
+    Special(("copy_strided",), copies_come_from_misaligned_memory_and_go_to_it),
 ]

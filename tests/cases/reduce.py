@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
+import numpy as np
+
 from gpunet import ops
-from tests.harness.case import Case
+from tests.harness.case import Case, Special
 
 
 def sum_case(op, x, passes=1, id="", **attrs):
@@ -41,3 +45,18 @@ CASES = [
         id="two-passes",
     ),
 ]
+
+
+def sums_are_taken_in_the_order_that_the_kernel_states(be):
+    """Splits of 1024, thread row r taking summands r, r + 8, ..., rows in order, then the splits likewise."""
+
+    def in_order(values):
+        rows = [functools.reduce(np.add, values[row::8], np.float32(0)) for row in range(8)]
+        return functools.reduce(np.add, rows)
+
+    values = np.random.default_rng(7).standard_normal(2100).astype(np.float32)
+    expected = in_order(np.array([in_order(values[i : i + 1024]) for i in (0, 1024, 2048)]))
+    assert be.to_numpy(ops.sum(be.from_numpy(values))).tobytes() == expected.tobytes()
+
+
+SPECIALS = [Special(("sum_axes",), sums_are_taken_in_the_order_that_the_kernel_states)]

@@ -136,24 +136,22 @@ def _loop_starts(code: Code) -> list[int]:
 
 
 def zeros(code: Code) -> Iterator[Edit]:
-    """Remove each zero that fills: `= {}` is deleted, `= 0`, `return 0`, `? 0` and `: 0` become 1."""
+    """Remove each zero that fills: `= {}` is deleted, `= 0` becomes 1.
+
+    The zeros of `c ? x : 0` and `if (c) return 0` are removed by predicates: there x is taken also where c forbids it.
+    """
     tokens = code.tokens
     loops = _loop_starts(code)
     for i in code.find("="):
         if tokens[i + 1].text == "{" and code.partner[i + 1] == i + 2:
             yield tokens[i - 1].end, tokens[i + 2].end, ""
-    for i in code.find("=", "return", "?", ":"):
-        if (
-            re.fullmatch(r"0|0?\.0*f?|0\.\d*f?", tokens[i + 1].text)
-            and i not in loops
-            and not _continues(tokens, i + 1)
-        ):
+        if re.fullmatch(r"0(\.0?f?)?", tokens[i + 1].text) and i not in loops and not _continues(tokens, i + 1):
             yield tokens[i + 1].start, tokens[i + 1].end, tokens[i + 1].text.replace("0", "1", 1)
 
 
 def _continues(tokens: list[Token], i: int) -> bool:
     """Whether a zero is only the beginning of an expression."""
-    return tokens[i + 1].text not in (";", ",", ")", "}", ":")
+    return tokens[i + 1].text not in (";", ",", ")", "}")
 
 
 def predicates(code: Code) -> Iterator[Edit]:

@@ -59,7 +59,7 @@ EXPECTED = {
         ("sum[0][1]", "sum[0][1 + 1]"),
     ],
     "start": [("k = first(i)", "k = first(i) + 1")],
-    "zero": [("sum[2][2] = {}", "sum[2][2]"), ("best = 0", "best = 1"), (": 0;", ": 1;")],
+    "zero": [("sum[2][2] = {}", "sum[2][2]"), ("best = 0", "best = 1")],
     "predicate": [
         ("(i < n && i >= 0)", "(true)"),
         ("(i < n && i >= 0)", "(false)"),
