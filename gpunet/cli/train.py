@@ -129,7 +129,8 @@ def run(options: argparse.Namespace) -> int:
             progress=not options.quiet,
         )
     except KeyboardInterrupt:
-        done = len(folder.metrics)
+        if done := len(folder.metrics):
+            folder.save_metrics()
         kept = f"the weights of epoch {done} are in {folder.checkpoint}" if done else "no epoch was finished"
         print(f"\ngpunet: interrupted in epoch {done + 1}; {kept}", file=sys.stderr)
         return 130

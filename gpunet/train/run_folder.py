@@ -60,14 +60,18 @@ class RunFolder:
             row: the metrics, as `viz.save_curves` takes them.
             confusion: (C, C) of the test set, from `viz.confusion_matrix`.
         """
-        self.metrics.append(dict(row))
         tensors = {}
         for name, tensor in model.state_dict().items():
             tensors[name] = backend.of(tensor.array).to_numpy(tensor.array)
         io.save_file(tensors, self.checkpoint, {"epoch": str(row["epoch"]), "model": str(self.config.get("model", ""))})
-        io.write_text_atomic(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in self.metrics))
+        self.metrics.append(dict(row))
+        self.save_metrics()
         if viz.available():
             self._save_plots(model, confusion)
+
+    def save_metrics(self) -> None:
+        """Save the metrics of the epochs whose weights are saved; an interrupt may fall between the two."""
+        io.write_text_atomic(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in self.metrics))
 
     def _save_plots(self, model: Module, confusion: npt.NDArray[np.int64]) -> None:
         viz.save_curves(self.metrics, self.path / "curves.png")

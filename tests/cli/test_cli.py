@@ -197,6 +197,22 @@ def test_ctrl_c_keeps_the_checkpoint_of_the_last_finished_epoch(tmp_path):
     models.MLP().load_state_dict(tensors)
 
 
+def test_an_interrupt_between_weights_and_metrics_loses_neither(tmp_path, monkeypatch, capsys):
+    write = io.write_text_atomic
+    calls = iter([KeyboardInterrupt()])
+
+    def interrupted_once(path, text):
+        if fault := next(calls, None):
+            raise fault
+        write(path, text)
+
+    monkeypatch.setattr(io, "write_text_atomic", interrupted_once)
+    assert gpunet_train("--epochs", 3, "--out", tmp_path / "run") == 130
+    assert "the weights of epoch 1 are in" in capsys.readouterr().err
+    assert io.load_file(tmp_path / "run" / "model.safetensors")[1]["epoch"] == "1"
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 1
+
+
 def test_training_runs_on_the_emulated_device(tmp_path):
     from gpunet import emulator
 
