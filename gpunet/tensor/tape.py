@@ -16,12 +16,12 @@ __all__ = ["Leaf", "Node", "Storage", "backward", "grad_enabled", "no_grad", "to
 
 
 class Storage:
-    """Memory that views share; `version` counts the writes since it was made."""
+    """Memory that views share; `version` counts the writes since it was made, `edits` those that the tape knows."""
 
-    __slots__ = ("version",)
+    __slots__ = ("edits", "version")
 
     def __init__(self) -> None:
-        self.version = 0
+        self.edits = self.version = 0
 
 
 class Leaf(Protocol):

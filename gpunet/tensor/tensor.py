@@ -21,6 +21,12 @@ from gpunet.tensor.tape import Node, Storage, backward, grad_enabled
 __all__ = ["Parameter", "Tensor", "apply", "from_numpy", "record", "tensor"]
 
 
+_VIEW_CHANGED = (
+    "{name}: a view is changed in place, and a gradient is required of it.\n"
+    "  hint: use the operation that returns a new tensor"
+)
+
+
 class Tensor(Operators):
     """An n-dimensional array on one device that can take part in automatic differentiation.
 
@@ -41,7 +47,7 @@ class Tensor(Operators):
         self._node: Node | None = None
         self._grad: Array | None = None
         self._slot: Array | None = None
-        self._view = False
+        self._view: int | None = None  # of a view: the edits of its storage when it was taken
         self._requires_grad = False
         if requires_grad:
             self.requires_grad_()
@@ -180,6 +186,7 @@ class Tensor(Operators):
                 "backward: this tensor does not depend on a tensor that requires a gradient.\n"
                 "  hint: tensor.requires_grad_(), and no gpunet.no_grad() round the computation"
             )
+        self._check_view("backward")
         be = backend.of(self._array)
         if gradient is None:
             if self._array.size != 1:
@@ -301,7 +308,11 @@ class Tensor(Operators):
         result = apply(op, self, other)
         if result.shape != self.shape:
             raise ShapeError(f"{name}: the result has shape {result.shape}, the tensor {self.shape}")
+        if result._requires_grad and self._view is not None:
+            raise RuntimeError(_VIEW_CHANGED.format(name=name))
         self._write(result.array)
+        if result._requires_grad:
+            self._storage.edits += 1
         self._node, self._requires_grad = result._node, result._requires_grad
         return self
 
@@ -312,10 +323,16 @@ class Tensor(Operators):
             raise RuntimeError(
                 f"{name}: a leaf that requires a gradient is changed in place.\n  hint: with gpunet.no_grad(): ..."
             )
-        if self._view:
+        if self._view is not None:
+            raise RuntimeError(_VIEW_CHANGED.format(name=name))
+
+    def _check_view(self, name: str) -> None:
+        """Raise for a view whose values depend on more than its history says."""
+        if self._view is not None and self._view != self._storage.edits:
             raise RuntimeError(
-                f"{name}: a view of a tensor that requires a gradient is changed in place.\n"
-                "  hint: use the operation that returns a new tensor"
+                f"{name}: a view is used after the tensor that it is part of was changed in place.\n"
+                "  Its gradient would pass over that change.\n"
+                "  hint: take the view again after the change"
             )
 
     def _write(self, array: Array) -> Tensor:
@@ -373,6 +390,8 @@ def record(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> tuple[Tensor
                     hint=f"gpunet.Tensor(array), or gpunet.ops.{op.__name__} for bare arrays",
                 )
             )
+        if value is not None and grad_enabled():
+            value._check_view(op.__name__)
         if value is not None and value._requires_grad and name not in differentiable and grad_enabled():
             raise DTypeError(
                 layout_message(
@@ -391,7 +410,7 @@ def record(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> tuple[Tensor
         return inputs[0], outs[1:]
     result = Tensor(outs[0])
     if op.shares(arrays[0]):
-        result._storage, result._view = inputs[0]._storage, True
+        result._storage, result._view = inputs[0]._storage, inputs[0]._storage.edits
     needs = [value is not None and value._requires_grad for value in inputs]
     if grad_enabled() and any(needs):
         edges = [(value._node or value) if needed else None for value, needed in zip(inputs, needs, strict=True)]
