@@ -2,6 +2,9 @@
 
 #define CHUNK 4096  // elements of a chunk where there is no table; must equal KERNEL_CHUNK of gpunet/ops/chunks.py
 
+// The larger of two numbers; NaN if one of them is.
+__device__ __forceinline__ ACC larger(ACC a, ACC b) { return a == a && b == b ? max(a, b) : a + b; }
+
 struct Chunk {
     long long begin, end;
 };

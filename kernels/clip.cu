@@ -11,13 +11,10 @@
 // A norm of any order > 0 as a sum of powers of absolute values, or their maximum where the order is infinite.
 struct Norm {
     ACC order;
-    __device__ bool is_maximum() const { return order > 1e30f; }
-    __device__ ACC join(ACC a, ACC b) const {
-        if (!is_maximum()) return a + b;
-        return b > a || b != b ? b : a;  // NaN must not get lost
-    }
+    __device__ bool is_maximum() const { return isinf(order); }
+    __device__ ACC join(ACC a, ACC b) const { return is_maximum() ? larger(a, b) : a + b; }
     __device__ ACC power(ACC x) const {
-        ACC size = x < 0 ? -x : x;
+        ACC size = fabs(x);
         return is_maximum() || order == 1 ? size : order == 2 ? size * size : pow(size, order);
     }
     __device__ ACC root(ACC sum) const {

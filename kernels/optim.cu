@@ -78,8 +78,7 @@ extern "C" __global__ void __launch_bounds__(256) adam_step(
         exp_avg[i] = mean;
         exp_avg_sq[i] = square;
         if (max_exp_avg_sq_or_null) {
-            ACC largest = max_exp_avg_sq_or_null[i];
-            square = square > largest || square != square ? square : largest;  // NaN must not get lost
+            square = larger(square, max_exp_avg_sq_or_null[i]);
             max_exp_avg_sq_or_null[i] = square;
         }
         param[i] = value - step_size * (mean / (sqrt(square) / root_of_correction + eps));
