@@ -28,13 +28,10 @@ extern "C" __global__ void __launch_bounds__(256) average_pool_forward(
             if (pixel_behind(g, box, tap, in)) sum += x[index_of(in, g.in_size) * g.channels + channel];
         }
     }
-    if (blockDim.y > 1) {
-        of_row[threadIdx.y * blockDim.x + threadIdx.x] = sum;
-        __syncthreads();  // all rows have written before row 0 reads
-        if (threadIdx.y > 0) return;
-        for (int row = 1; row < blockDim.y; ++row) sum += of_row[row * blockDim.x + threadIdx.x];
-    }
-    if (i >= outputs(g)) return;
+    of_row[threadIdx.y * blockDim.x + threadIdx.x] = sum;
+    __syncthreads();  // all rows have written before row 0 reads
+    if (threadIdx.y > 0 || i >= outputs(g)) return;
+    for (int row = 1; row < blockDim.y; ++row) sum += of_row[row * blockDim.x + threadIdx.x];
     if (!divisor) {
         divisor = 1;
         for (int axis = 0; axis < 3; ++axis) divisor *= elements(g, axis, out.at[axis], with_padding);

@@ -37,13 +37,10 @@ extern "C" __global__ void __launch_bounds__(256) max_pool_forward(
             challenge(best, {x[index_of(in, g.in_size) * g.channels + channel], tap});
         }
     }
-    if (blockDim.y > 1) {
-        of_row[threadIdx.y * blockDim.x + threadIdx.x] = best;
-        __syncthreads();  // all rows have written before row 0 reads
-        if (threadIdx.y > 0) return;
-        for (int row = 1; row < blockDim.y; ++row) challenge(best, of_row[row * blockDim.x + threadIdx.x]);
-    }
-    if (i >= outputs(g)) return;
+    of_row[threadIdx.y * blockDim.x + threadIdx.x] = best;
+    __syncthreads();  // all rows have written before row 0 reads
+    if (threadIdx.y > 0 || i >= outputs(g)) return;
+    for (int row = 1; row < blockDim.y; ++row) challenge(best, of_row[row * blockDim.x + threadIdx.x]);
     y[i] = best.value;
     winner[i] = (INDEX)max(best.tap, 0);  // a window that lies in the padding as a whole has no winner
 }

@@ -116,6 +116,7 @@ def nan_wins_and_the_first_of_equal_maxima(be):
     choices = np.array([-np.inf, -1, 0, 0, 2, np.nan, np.inf], np.float32)
     x = np.random.default_rng(1).choice(choices, (1, 3, 47, 46), p=[0.3, 0.15, 0.15, 0.15, 0.15, 0.05, 0.05])
     x[:, 2, np.isnan(x[0, 2])] = 0
+    x[:, 0, 1:3, 1:3] = [[np.nan, 0], [0, 0]]  # one window, whose only NaN stands first
     for part, pool, attrs in (
         (x[..., :7, :6], ops.max_pool2d, {"kernel_size": 2, "padding": 1}),
         (x[..., :7, :7], ops.max_pool2d, {"kernel_size": 2, "stride": 1, "padding": 1, "dilation": 8}),
