@@ -52,7 +52,7 @@ struct Axes {
     long long stride[8];
 };
 
-// Offset of the element that is number `index` when the axes are walked in order.
+// Offset of the element that is number `index` when the axes are walked in order; without axes there is number 0 only.
 __device__ __forceinline__ long long offset_of(const Axes& axes, unsigned index) {
     long long offset = 0;
     for (int axis = axes.count - 1; axis > 0; --axis) {
@@ -60,7 +60,7 @@ __device__ __forceinline__ long long offset_of(const Axes& axes, unsigned index)
         offset += (index - quotient * axes.size[axis]) * axes.stride[axis];
         index = quotient;
     }
-    return axes.count ? offset + index * axes.stride[0] : 0;
+    return offset + index * axes.stride[0];
 }
 
 // This thread's number in a one-dimensional grid, 64 bits wide.

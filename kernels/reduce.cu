@@ -19,13 +19,11 @@ extern "C" __global__ void __launch_bounds__(256) sum_axes(
     ACC divisor) {
     __shared__ ACC partial[ROWS][COLUMNS];
     unsigned output = blockIdx.x * COLUMNS + threadIdx.x;
-    unsigned end = min(summands, (blockIdx.y + 1) * per_split);
+    unsigned start = blockIdx.y * per_split, count = min(per_split, summands - start);
     ACC sum = 0;
     if (output < outputs) {
         const REAL* first = x + offset_of(kept, output);
-        for (unsigned i = blockIdx.y * per_split + threadIdx.y; i < end; i += ROWS) {
-            sum += first[offset_of(summed, i)];
-        }
+        for (unsigned i = threadIdx.y; i < count; i += ROWS) sum += first[offset_of(summed, start + i)];
     }
     partial[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();  // all rows have written before row 0 reads

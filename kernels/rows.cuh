@@ -41,9 +41,9 @@ struct Row {
 // Let this thread work on the rows that it shares.
 template <typename Work>
 __device__ __forceinline__ void each_row(const Rows& rows, Work work) {
-    unsigned start = blockIdx.x * rows.per_block, end = min(rows.count, start + rows.per_block);
-    for (unsigned r = start + threadIdx.x / rows.lanes; r < end; r += blockDim.x / rows.lanes) {
-        unsigned outer = r / rows.inner;
+    unsigned start = blockIdx.x * rows.per_block, count = min(rows.per_block, rows.count - start);
+    for (unsigned i = threadIdx.x / rows.lanes; i < count; i += blockDim.x / rows.lanes) {
+        unsigned r = start + i, outer = r / rows.inner;
         long long first = (long long)outer * rows.size * rows.inner + (r - outer * rows.inner);
         work(Row{r, rows.size, rows.inner, rows.lanes, threadIdx.x % rows.lanes, first});
     }

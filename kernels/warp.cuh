@@ -11,8 +11,8 @@ __device__ __forceinline__ ACC warp_sum(ACC value) {
     return value;
 }
 
-// Sums over a block of THREADS threads, several at once, in one fixed order; thread 0 gets them. Once per kernel: a
-// second call would need another barrier.
+// Sums over a block of THREADS threads, several at once, in one fixed order; every thread gets them. Once per kernel:
+// a second call would need another barrier.
 template <int THREADS, int COUNT>
 __device__ __forceinline__ void block_sum(ACC (&values)[COUNT]) {
     __shared__ ACC of_warp[COUNT][THREADS / WARP];
@@ -20,8 +20,7 @@ __device__ __forceinline__ void block_sum(ACC (&values)[COUNT]) {
         values[k] = warp_sum(values[k]);
         if (threadIdx.x % WARP == 0) of_warp[k][threadIdx.x / WARP] = values[k];
     }
-    __syncthreads();  // every warp has written before thread 0 reads
-    if (threadIdx.x != 0) return;
+    __syncthreads();  // every warp has written before all threads read
     for (int k = 0; k < COUNT; ++k) {
         values[k] = 0;
         for (int warp = 0; warp < THREADS / WARP; ++warp) values[k] += of_warp[k][warp];

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpunet import ops
-from tests.harness.case import Case
+from tests.harness.case import Case, Special
 
 
 def elementwise_case(op, x, id="", **attrs):
@@ -101,4 +101,59 @@ CASES = [
     binary_case((4, 7), id="pos-weight", copies=1, pos_weight=(7,), reduction="none"),
     binary_case((2100,), id="two-blocks"),
     *CROSS_ENTROPIES,
+]
+
+
+def the_target_alone_gets_a_gradient(be):
+    x, target, gy = (be.from_numpy(np.asarray(values, np.float32)) for values in ([1, -2, 5], [0, 4, 5], 3))
+    for op, expected in ((ops.l1_loss, [-1, 1, 0]), (ops.mse_loss, [-2, 12, 0])):
+        assert be.to_numpy(op.grad(gy, x, target, needs=["target"])).tolist() == expected
+
+
+def a_class_that_does_not_exist_costs_nothing_and_sets_the_error_word(be):
+    """With one weight per class, as in a row of losses: what is read for a wrong index would show."""
+    x = be.from_numpy(np.array([[0, 1], [3, -2], [2, 2], [5, 0]], np.float32))
+    weight = be.from_numpy(np.ones(2, np.float32))
+    for wrong in (-1, 2, 1 << 40):
+        target = be.from_numpy(np.array([wrong, 7, wrong, 1]))
+        for options, expected in (({"reduction": "none"}, [0, 0, 0, 5.0067]), ({"reduction": "mean"}, 5.0067)):
+            loss, *saved = ops.cross_entropy.forward(x, target, weight, ignore_index=7, **options)
+            assert _taken_error(be)
+            np.testing.assert_allclose(be.to_numpy(loss), expected, rtol=1e-5)
+            named = dict(zip((*ops.cross_entropy.outputs, *ops.cross_entropy.extras), (loss, *saved), strict=True))
+            named |= {"x": x, "target": target, "weight": weight}
+            gy = be.from_numpy(np.ones(loss.shape, np.float32))
+            arrays = [named[name] for name in ops.cross_entropy.saves]
+            gx = be.to_numpy(ops.cross_entropy.grad(gy, *arrays, ignore_index=7, **options))
+            np.testing.assert_allclose(gx, [[0, 0], [0, 0], [0, 0], [0.99331, -0.99331]], rtol=1e-5)
+
+
+def an_ignored_class_sets_no_error_word(be):
+    x, target = be.from_numpy(np.ones((2, 3), np.float32)), be.from_numpy(np.array([-100, 1]))
+    ops.cross_entropy(x, target)
+    assert not _taken_error(be)
+
+
+def a_class_of_probability_zero_costs_nothing(be):
+    x, target = (be.from_numpy(np.array([row], np.float32)) for row in ([0, -np.inf, 0], [0.5, 0, 0.5]))
+    np.testing.assert_allclose(be.to_numpy(ops.cross_entropy(x, target)), np.log(2), rtol=1e-6)
+
+
+def _taken_error(be):
+    """Say whether the error word names a class that does not exist, and clear it."""
+    try:
+        be.to_numpy(be.error_word)
+    except IndexError as error:
+        return "a class index is out of range" in str(error)
+    return False
+
+
+SPECIALS = [
+    Special(("l1_loss_backward", "mse_loss_backward"), the_target_alone_gets_a_gradient),
+    Special(
+        ("cross_entropy_forward", "cross_entropy_backward"),
+        a_class_that_does_not_exist_costs_nothing_and_sets_the_error_word,
+    ),
+    Special(("cross_entropy_forward",), an_ignored_class_sets_no_error_word),
+    Special(("cross_entropy_forward",), a_class_of_probability_zero_costs_nothing),
 ]
