@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -32,7 +31,7 @@ SLOWER = {"race": 10, "asan": 10}  # times as long
 # A check that neither ends nor computes shows a fault of this machinery.
 SECONDS = 900.0
 
-_compiled: set[Path] = set()  # by this child, of no further use
+_compiled: set[Path] = set()  # from a mutant, of no further use
 
 
 class _NotCompiled(Exception):
@@ -163,17 +162,18 @@ def _use(texts: dict[str, str], folder: Path) -> None:
     shutil.copytree(kernels.kernel_dir(), folder)
     for file, text in texts.items():
         (folder / file).write_text(text)
+    originals = {kernels.load(name).text for name in kernels.kernel_files()}
     kernels.kernel_dir = lambda: folder
     kernels.load.cache_clear()
     backend.get.cache_clear()
-    compiled, begin = build.library, time.time()
+    compiled = build.library
 
-    def library(*args: Any) -> tuple[Path, Path]:
+    def library(text: str, *args: Any) -> tuple[Path, Path]:
         try:
-            made, runtime = compiled(*args)
+            made, runtime = compiled(text, *args)
         except KernelError as error:
             raise _NotCompiled(str(error)) from None
-        if made.stat().st_mtime >= begin:
+        if text not in originals:
             _compiled.add(made)
         return made, runtime
 
