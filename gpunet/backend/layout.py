@@ -34,6 +34,8 @@ def memory_order(ndim: int, layout: Layout) -> tuple[int, ...]:
     >>> memory_order(4, "channels_last")
     (0, 2, 3, 1)
     """
+    if layout not in (CONTIGUOUS, CHANNELS_LAST):
+        raise ValueError(f'layout must be "contiguous" or "channels_last", got {layout!r}')
     if layout == CHANNELS_LAST and ndim >= 3:
         return (0, *range(2, ndim), 1)
     return tuple(range(ndim))

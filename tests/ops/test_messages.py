@@ -222,6 +222,8 @@ MISTAKES = [
         DTypeError,
         "steps has the wrong dtype(.|\n)*expected int64, got float32",
     ),
+    (lambda: ops.conv2d(f32(1, 3, 8, 8), f32(3, 3, 3, 3), layout="NHWC"), ValueError, "layout must(.|\n)*'NHWC'"),
+    (lambda: ops.max_pool2d(f32(1, 3, 8, 8), 2, layout="nchw"), ValueError, "layout must be(.|\n)*got 'nchw'"),
     (lambda: ops.conv2d([[1.0]], f32(4, 3, 3, 3)), DTypeError, r"builtins\.list is not an array"),
 ]
 
