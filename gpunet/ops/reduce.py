@@ -16,6 +16,7 @@ from gpunet.ops.base import Op, Out
 __all__ = ["sum_axes", "sum_partials", "sum_to_channels", "sum_to_size"]
 
 _SUMMANDS_PER_SPLIT = 1024
+_MOST_SPLITS = 65535  # blocks along y of a grid
 
 
 class SumToSize(Op):
@@ -84,10 +85,11 @@ def sum_axes(
     kept_axes = coalesce(*zip(*kept, strict=True)) if kept else ([], [])
     summed_axes = coalesce(*zip(*summed, strict=True)) if summed else ([], [])
     summands = math.prod(summed_axes[0])
-    splits = max(1, blocks(summands, _SUMMANDS_PER_SPLIT))
+    per_split = max(_SUMMANDS_PER_SPLIT, blocks(summands, _MOST_SPLITS))
+    splits = max(1, blocks(summands, per_split))
     out = y if splits == 1 else be.empty((splits, y.size), accumulator(y.dtype))
     axes = be.axes(*kept_axes), be.axes(*summed_axes)
-    args = (out, x, *axes, y.size, summands, _SUMMANDS_PER_SPLIT, divisor if splits == 1 else 1)
+    args = (out, x, *axes, y.size, summands, per_split, divisor if splits == 1 else 1)
     be.launch("reduce.cu", "sum_axes", (blocks(y.size, 32), splits), (32, 8), args, REAL=x.dtype, OUT=out.dtype)
     if splits > 1:
         sum_partials(be, y, out, divisor)
