@@ -159,7 +159,11 @@ class KernelBackend(Backend):
             raise KernelError(f"struct {name} has the fields {dtype.names}, got {tuple(fields)}")
         value = np.zeros((), dtype)
         for field, content in fields.items():
-            value[field] = content
+            try:
+                value[field] = content
+            except OverflowError:
+                kind = dtype[field].base
+                raise KernelError(f"struct {name}: {field} is {kind}, which cannot hold {content}") from None
         return value
 
     # Errors that only the device sees.

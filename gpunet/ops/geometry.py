@@ -16,7 +16,7 @@ import numpy as np
 
 from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.backend.layout import CHANNELS_LAST, memory_view
-from gpunet.errors import ShapeError, layout_message
+from gpunet.errors import KernelError, ShapeError, layout_message
 
 __all__ = [
     "Geometry",
@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 Triple = tuple[int, int, int]
+
+_MOST_PIXELS = 2**31 - 2**10  # an int of kernels, which look up to a tile beyond the last pixel
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,5 +120,20 @@ def channels_last_memory(array: Any) -> Any:
 
 @functools.lru_cache(maxsize=4096)
 def window_struct(be: KernelBackend, geometry: Geometry) -> Any:
-    """Return the struct `Window` of kernels/window.cuh, which kernels take by value."""
+    """Return the struct `Window` of kernels/window.cuh, which kernels take by value.
+
+    Raises:
+        KernelError: a kernel, which counts in 32 bits, would lose count.
+    """
+    padded = (n + 2 * p for n, p in zip(geometry.in_size, geometry.padding, strict=True))
+    if max(geometry.in_pixels, geometry.out_pixels, geometry.taps, *padded) > _MOST_PIXELS:
+        raise KernelError(
+            layout_message(
+                "convolution and pooling",
+                "there are more pixels than kernels can count.",
+                expected=f"at most {_MOST_PIXELS} pixels of all images together, and along a padded axis, got "
+                f"{geometry.in_pixels} in the input and {geometry.out_pixels} in the output",
+                hint="split the batch, or the images",
+            )
+        )
     return be.struct("conv.cu", "Window", **asdict(geometry))
