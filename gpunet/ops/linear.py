@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from gpunet.backend import CONTIGUOUS, Array, Backend, blas
@@ -82,7 +83,7 @@ class Linear(Op):
         return Out(x.shape, x.dtype), Out(w.shape, w.dtype), Out(w.shape[:1], w.dtype)
 
     def grad_reference(self, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array) -> None:
-        rows, gradient = x.reshape(-1, x.shape[-1]), gy.reshape(-1, gy.shape[-1])
+        rows, gradient = _matrix(x), _matrix(gy)
         if gx is not None:
             gx[...] = be.xp.sum(gy[..., None] * w, axis=-2)
         if gw is not None:
@@ -109,9 +110,14 @@ class Linear(Op):
             sum_to_channels(be, gb, gradient)
 
 
+def _matrix(array: Array) -> Array:
+    """Return (rows, features)."""
+    return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
+
+
 def _rows(be: Backend, array: Array) -> Array:
     """View an array as dense (rows, features)."""
-    return be.dense(array, CONTIGUOUS).reshape(-1, array.shape[-1]) if array.size else array.reshape(0, array.shape[-1])
+    return _matrix(be.dense(array, CONTIGUOUS))
 
 
 def _gemm(

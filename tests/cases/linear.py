@@ -21,4 +21,12 @@ CASES = [
         torch=lambda torch, x, w, b: torch.nn.functional.linear(x, w, b),
         id="ragged-tiles",
     ),
+    Case(
+        ops.linear,
+        {"x": (2, 3, 0), "w": (4, 0), "b": (4,)},
+        {"gemm": 1},
+        {"w": {}, "x": {}, "b": {"sum_axes": 1}},
+        torch=lambda torch, x, w, b: torch.nn.functional.linear(x, w, b),
+        id="no-features",
+    ),
 ]

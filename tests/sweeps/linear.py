@@ -11,9 +11,9 @@ from tests.harness.sweep import Draw, Sweep, shapes, size
 
 @st.composite
 def layers(draw: Draw) -> Case:
-    """Draw sizes round those of a tile, with and without bias."""
+    """Draw sizes round those of a tile, and none, with and without bias."""
     rows = draw(st.integers(0, 2).flatmap(lambda axes: shapes(axes, 5)))
-    features, outputs = draw(size(18)), draw(st.one_of(size(5), size(66, 60)))
+    features, outputs = draw(size(18, 0)), draw(st.one_of(size(5, 0), size(66, 60)))
     bias = (outputs,) if draw(st.booleans()) else None
     return Case(ops.linear, {"x": (*rows, features), "w": (outputs, features), "b": bias}, {})
 
