@@ -11,6 +11,7 @@ from gpunet.backend import CONTIGUOUS, Array, Backend, layout_of
 from gpunet.backend.kernel_backend import KernelBackend, blocks
 from gpunet.backend.layout import coalesce, memory_view
 from gpunet.errors import DTypeError, ShapeError
+from gpunet.ops import arguments
 from gpunet.ops.base import Op, Out, like
 from gpunet.ops.reduce import sum_to_size
 
@@ -38,12 +39,14 @@ class Arithmetic(Op):
     def bind(
         self, x: Array | Number, y: Array | Number, *, number: float | None = None, sizes: Sizes | None = None
     ) -> tuple[tuple[Array | None, Array | None], dict[str, Any]]:
+        if x is None and y is None and sizes is None:
+            raise arguments.missing(self.name, "sizes", "the shapes of x and y, None for a number")
         arrays: list[Array | None] = []
         for operand in (x, y):
             if isinstance(operand, Number):
                 number = float(operand)
             arrays.append(None if isinstance(operand, Number) else operand)
-        sizes = sizes or tuple(None if array is None else array.shape for array in arrays)
+        sizes = sizes or tuple(None if array is None else getattr(array, "shape", ()) for array in arrays)
         return (arrays[0], arrays[1]), {"number": number, "sizes": sizes}
 
     def infer(self, x: Array | None, y: Array | None, number: float | None, sizes: Sizes) -> tuple[Out]:
@@ -113,7 +116,8 @@ class Add(Arithmetic):
         ShapeError: the shapes do not broadcast.
         DTypeError: the dtypes differ or are not floating-point.
 
-    Memory: the gradient needs neither input; it is gy itself, or its sum over broadcast axes.
+    Memory: the gradient is gy itself, or its sum over broadcast axes; it needs neither input, only their shapes, given
+        as `sizes`, with None for a number.
 
     Example:
         >>> add(np.ones((2, 3)), np.arange(3.0))
@@ -145,7 +149,7 @@ class Sub(Arithmetic):
         ShapeError: the shapes do not broadcast.
         DTypeError: the dtypes differ or are not floating-point.
 
-    Memory: the gradient needs neither input.
+    Memory: the gradient needs neither input, only their shapes, given as `sizes`, with None for a number.
 
     Example:
         >>> sub(1.0, np.array([0.25, 1.0]))
@@ -177,7 +181,8 @@ class Mul(Arithmetic):
         ShapeError: the shapes do not broadcast.
         DTypeError: the dtypes differ or are not floating-point.
 
-    Memory: the gradient of one operand reads the other one.
+    Memory: the gradient of one operand reads the other one, a number being given as `number`, and the shapes of both,
+        given as `sizes`, with None for a number.
 
     Example:
         >>> mul(np.array([1.0, 2.0]), np.array([[3.0], [4.0]]))
@@ -215,7 +220,8 @@ class Div(Arithmetic):
         ShapeError: the shapes do not broadcast.
         DTypeError: the dtypes differ or are not floating-point.
 
-    Memory: the gradient reads the divisor, that of the divisor also the quotient.
+    Memory: the gradient reads the divisor, a number being given as `number`, that of the divisor also the quotient, and
+        the shapes of both operands, given as `sizes`, with None for a number.
 
     Example:
         >>> div(1.0, np.array([2.0, 4.0]))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array, Backend, Layout, blas, layout_of
 from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.ops import arguments
 from gpunet.ops.base import Out, like
 from gpunet.ops.geometry import Geometry, channels_last_memory, window_struct, with_three_axes
 from gpunet.ops.pool import Pool, grid_and_block
@@ -87,9 +88,11 @@ class AveragePool(Pool):
         input_size: Sequence[int] | None = None,
     ) -> tuple[tuple[Array], dict[str, Any]]:
         sizes = self.windows(kernel_size=kernel_size, stride=stride, padding=padding)
-        size = self.input_size(x, input_size)
-        if divisor_override is not None and (not isinstance(divisor_override, int) or divisor_override == 0):
-            raise ValueError(f"{self.__name__}: divisor_override must be an int other than 0, got {divisor_override!r}")
+        size = arguments.input_size(self.__name__, x, input_size)
+        if divisor_override is not None:
+            divisor_override = arguments.integer(self.__name__, "divisor_override", divisor_override)
+        if divisor_override == 0:
+            raise ValueError(f"{self.__name__}: divisor_override must be an int other than 0, got 0")
         divisor = {"count_include_pad": bool(count_include_pad), "divisor_override": divisor_override}
         return (x,), {**sizes, "ceil_mode": bool(ceil_mode), **divisor, "input_size": size, "layout": layout}
 
@@ -193,7 +196,7 @@ class AdaptiveAveragePool(AveragePool):
         *,
         input_size: Sequence[int] | None = None,
     ) -> tuple[tuple[Array], dict[str, Any]]:
-        size = self.input_size(x, input_size)
+        size = arguments.input_size(self.__name__, x, input_size)
         return (x,), {"output_size": self.parts(output_size, size), "input_size": size, "layout": layout}
 
     def geometry(self, **attrs: Any) -> Geometry:

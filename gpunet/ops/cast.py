@@ -11,6 +11,7 @@ from gpunet.backend import CONTIGUOUS, Array, Backend, layout_of
 from gpunet.backend.dtypes import FLOAT_NAMES, is_float
 from gpunet.backend.kernel_backend import KernelBackend, blocks
 from gpunet.errors import DTypeError
+from gpunet.ops import arguments
 from gpunet.ops.base import Op, Out
 
 __all__ = ["cast"]
@@ -32,6 +33,8 @@ class Cast(Op):
     Raises:
         DTypeError: x or `dtype` is not floating-point.
 
+    Memory: the gradient is gy itself, or its cast; it needs the dtype of x only, given as `input_dtype`.
+
     Example:
         >>> cast(np.array([1.0, 0.1]), np.float16)
         array([1. , 0.1], dtype=float16)
@@ -42,10 +45,10 @@ class Cast(Op):
     def bind(
         self, x: Array, dtype: npt.DTypeLike, *, input_dtype: npt.DTypeLike | None = None
     ) -> tuple[tuple[Array], dict[str, Any]]:
-        return (x,), {
-            "dtype": np.dtype(dtype),
-            "input_dtype": np.dtype(x.dtype if input_dtype is None else input_dtype),
-        }
+        if x is None and input_dtype is None:
+            raise arguments.missing(self.name, "input_dtype", "the dtype of x")
+        given = getattr(x, "dtype", None) if input_dtype is None else input_dtype  # what is no array is found later
+        return (x,), {"dtype": np.dtype(dtype), "input_dtype": np.dtype(given)}
 
     def infer(self, x: Array, dtype: np.dtype[Any], input_dtype: Any) -> tuple[Out]:
         self.require_floats(x=x)

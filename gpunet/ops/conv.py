@@ -10,6 +10,7 @@ from gpunet import backend
 from gpunet.backend import CHANNELS_LAST, Array, Backend, Layout
 from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.errors import ShapeError
+from gpunet.ops import arguments
 from gpunet.ops.base import Op, Out, like
 from gpunet.ops.conv_products import CPU, CUDA, REFERENCE, Products
 from gpunet.ops.geometry import Geometry, sizes_per_axis, triple
@@ -162,7 +163,7 @@ class Conv(Convolution):
             "stride": self.per_axis("stride", stride, 1),
             "padding": self.per_axis("padding", padding, 0),
             "dilation": self.per_axis("dilation", dilation, 1),
-            "groups": groups,
+            "groups": arguments.integer(self.__name__, "groups", groups),
             "layout": layout,
         }
         return (x, w, b), attrs

@@ -8,6 +8,7 @@ from typing import Any
 
 from gpunet.backend import Array, Backend, Layout
 from gpunet.errors import ShapeError
+from gpunet.ops import arguments
 from gpunet.ops.base import Out, like
 from gpunet.ops.conv import Convolution
 from gpunet.ops.conv_products import Products
@@ -74,7 +75,7 @@ class ConvTranspose(Convolution):
             "stride": self.per_axis("stride", stride, 1),
             "padding": self.per_axis("padding", padding, 0),
             "output_padding": self.per_axis("output_padding", output_padding, 0),
-            "groups": groups,
+            "groups": arguments.integer(self.__name__, "groups", groups),
             "dilation": self.per_axis("dilation", dilation, 1),
             "layout": layout,
         }

@@ -10,6 +10,7 @@ from gpunet.backend import CONTIGUOUS, Array, Backend, Layout, layout_of, of
 from gpunet.backend.dtypes import accumulator, is_float
 from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.errors import DTypeError, ShapeError
+from gpunet.ops import arguments
 from gpunet.ops.base import Op, Out, like
 from gpunet.ops.loss import Reduction, check_reduction
 from gpunet.ops.rows import THREADS, Rows
@@ -72,7 +73,10 @@ class CrossEntropy(Op):
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
-        attrs = {"ignore_index": int(ignore_index), "reduction": check_reduction(self.name, reduction)}
+        attrs = {
+            "ignore_index": arguments.integer(self.name, "ignore_index", ignore_index),
+            "reduction": check_reduction(self.name, reduction),
+        }
         return (x, target, weight), {**attrs, "label_smoothing": float(label_smoothing)}
 
     def infer(

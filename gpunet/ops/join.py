@@ -8,6 +8,7 @@ from typing import Any
 from gpunet.backend import CONTIGUOUS, Array, Backend, layout_of
 from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.errors import DTypeError, ShapeError
+from gpunet.ops import arguments
 from gpunet.ops.base import Op, Out
 from gpunet.ops.sums import axis_of
 
@@ -32,7 +33,7 @@ class Cat(Op):
         DTypeError: the dtypes differ.
         IndexError: there is no such axis.
 
-    Memory: the gradients are views of gy.
+    Memory: the gradients are views of gy; they need the shapes of all inputs only, given as `sizes`.
 
     Example:
         >>> cat(np.array([[1, 2]]), np.array([[3]]), dim=1)
@@ -42,10 +43,13 @@ class Cat(Op):
     name, gradients, variadic, aliases = "cat", ("x",), True, True
 
     def bind(self, *x: Array, dim: int = 0, sizes: Sizes | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if sizes is not None and len(x) != len(sizes):
+        if sizes is None:
+            if len(x) == 1 and x[0] is None:
+                raise arguments.missing(self.name, "sizes", "the shapes of all inputs")
+            sizes = [getattr(array, "shape", ()) for array in x]  # what is no array is found later
+        elif len(x) != len(sizes):
             x = (None,) * len(sizes)
-        shapes = [getattr(array, "shape", ()) for array in x]  # what is no array is found later
-        return x, {"dim": int(dim), "sizes": tuple(map(tuple, shapes if sizes is None else sizes))}
+        return x, {"dim": arguments.integer(self.name, "dim", dim), "sizes": tuple(map(tuple, sizes))}
 
     def infer(self, *x: Array, dim: int, sizes: Sizes) -> tuple[Out]:
         named = dict(zip(self.names(len(x)), x, strict=True))

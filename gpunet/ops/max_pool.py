@@ -11,6 +11,7 @@ import numpy as np
 from gpunet import backend
 from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array, Backend, Layout, blas
 from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.ops import arguments
 from gpunet.ops.base import Out, like
 from gpunet.ops.geometry import Geometry, channels_last_memory, window_struct, with_three_axes
 from gpunet.ops.pool import Pool, grid_and_block
@@ -89,7 +90,7 @@ class MaxPool(Pool):
         input_size: Sequence[int] | None = None,
     ) -> tuple[tuple[Array], dict[str, Any]]:
         sizes = self.windows(kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation)
-        size = self.input_size(x, input_size)
+        size = arguments.input_size(self.__name__, x, input_size)
         attrs = {"ceil_mode": bool(ceil_mode), "return_indices": bool(return_indices), "input_size": size}
         return (x,), {**sizes, **attrs, "layout": layout}
 
@@ -225,7 +226,7 @@ class AdaptiveMaxPool(MaxPool):
         *,
         input_size: Sequence[int] | None = None,
     ) -> tuple[tuple[Array], dict[str, Any]]:
-        size = self.input_size(x, input_size)
+        size = arguments.input_size(self.__name__, x, input_size)
         attrs = {"output_size": self.parts(output_size, size), "return_indices": bool(return_indices)}
         return (x,), {**attrs, "input_size": size, "layout": layout}
 

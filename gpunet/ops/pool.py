@@ -6,6 +6,8 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from gpunet.backend import Array
 from gpunet.errors import ShapeError
 from gpunet.ops.base import Op
@@ -36,12 +38,6 @@ class Pool(Op):
 
     # Attributes.
 
-    def input_size(self, x: Any, input_size: Sequence[int] | None) -> tuple[int, ...]:
-        """Return the shape of x, which a gradient is told by the attribute `input_size`."""
-        if x is None and input_size is None:
-            raise TypeError(f"{self.__name__}.grad: missing keyword argument 'input_size', the shape of x")
-        return tuple(getattr(x, "shape", ()) if input_size is None else input_size)
-
     def windows(self, **sizes: int | Sequence[int] | None) -> dict[str, tuple[int, ...]]:
         """Return one int per axis for each of kernel_size, stride, padding and dilation, as far as they are given."""
         given = {**sizes, "stride": sizes["kernel_size"] if sizes["stride"] is None else sizes["stride"]}
@@ -62,7 +58,7 @@ class Pool(Op):
 
     def parts(self, output_size: Any, input_size: tuple[int, ...]) -> tuple[int, ...]:
         """Return how many windows an adaptive pooling has on each axis; None stands for the input's size there."""
-        given = (output_size,) * self.spatial if isinstance(output_size, int | None) else output_size
+        given = (output_size,) * self.spatial if isinstance(output_size, int | np.integer | None) else output_size
         try:
             wanted = tuple(None if n is None else operator.index(n) for n in given)
         except TypeError:

@@ -11,6 +11,7 @@ from gpunet.backend.dtypes import accumulator
 from gpunet.backend.kernel_backend import KernelBackend, blocks
 from gpunet.backend.layout import coalesce
 from gpunet.errors import ShapeError
+from gpunet.ops import arguments
 from gpunet.ops.base import Op, Out
 
 __all__ = ["sum_axes", "sum_partials", "sum_to_channels", "sum_to_size"]
@@ -43,7 +44,7 @@ class SumToSize(Op):
     name = "sum_to_size"
 
     def bind(self, x: Array, size: tuple[int, ...]) -> tuple[tuple[Array], dict[str, Any]]:
-        return (x,), {"size": tuple(size)}
+        return (x,), {"size": arguments.integers(self.name, "size", size)}
 
     def infer(self, x: Array, size: tuple[int, ...]) -> tuple[Out]:
         self.require_floats(x=x)

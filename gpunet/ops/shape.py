@@ -9,6 +9,7 @@ from typing import Any
 from gpunet import backend
 from gpunet.backend import CONTIGUOUS, Array
 from gpunet.errors import ShapeError
+from gpunet.ops import arguments
 from gpunet.ops.base import Op
 
 __all__ = ["flatten", "reshape"]
@@ -27,6 +28,8 @@ class Reshape(Op):
     Raises:
         ShapeError: the sizes do not have the same product.
 
+    Memory: the gradient is a view of gy where that is contiguous; it needs the shape of x only, given as `input_size`.
+
     Example:
         >>> reshape(np.arange(6.0), (2, -1)).shape
         (2, 3)
@@ -37,7 +40,8 @@ class Reshape(Op):
     def bind(
         self, x: Array, shape: Sequence[int], *, input_size: Sequence[int] | None = None
     ) -> tuple[tuple[Array], dict[str, Any]]:
-        return (x,), {"shape": tuple(shape), "input_size": tuple(x.shape if input_size is None else input_size)}
+        size = arguments.input_size(self.name, x, input_size)
+        return (x,), {"shape": arguments.integers(self.name, "shape", shape), "input_size": size}
 
     def run(self, arrays: Sequence[Any], attrs: dict[str, Any]) -> tuple[Array]:
         """Copy to contiguous memory where needed, then view."""
@@ -76,13 +80,14 @@ def flatten(x: Array, start_dim: int = 0, end_dim: int = -1) -> Array:
         >>> flatten(np.zeros((2, 3, 4)), 1).shape
         (2, 12)
     """
-    return reshape(x, flat_shape(x.shape, start_dim, end_dim))
+    return reshape(x, flat_shape(arguments.shape_of(x), start_dim, end_dim))
 
 
 def flat_shape(shape: tuple[int, ...], start_dim: int, end_dim: int) -> tuple[int, ...]:
     """Return the shape that flatten gives."""
     count = max(len(shape), 1)
-    start, end = (axis + count if axis < 0 else axis for axis in (start_dim, end_dim))
+    dims = (arguments.integer("flatten", *dim) for dim in (("start_dim", start_dim), ("end_dim", end_dim)))
+    start, end = (dim + count if dim < 0 else dim for dim in dims)
     if not 0 <= start <= end < count:
         raise ShapeError(
             f"flatten: there are no axes {start_dim} to {end_dim} in shape {shape}.\n"

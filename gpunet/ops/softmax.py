@@ -8,6 +8,7 @@ import numpy as np
 
 from gpunet.backend import CONTIGUOUS, Array, Backend, layout_of
 from gpunet.backend.kernel_backend import KernelBackend
+from gpunet.ops import arguments
 from gpunet.ops.base import Op, Out, like
 from gpunet.ops.compute import Implementation
 from gpunet.ops.rows import THREADS, Rows
@@ -30,9 +31,7 @@ class AlongAxis(Op):
     gradient: Implementation
 
     def bind(self, x: Array, dim: int) -> tuple[tuple[Array], dict[str, Any]]:
-        if not isinstance(dim, int | np.integer):
-            raise TypeError(f"{self.name}: dim must be an int, got {dim!r}")
-        return (x,), {"dim": int(dim)}
+        return (x,), {"dim": arguments.integer(self.name, "dim", dim)}
 
     def infer(self, x: Array, dim: int) -> tuple[Out]:
         self.require_floats(x=x)

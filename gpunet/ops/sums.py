@@ -12,6 +12,7 @@ from gpunet import backend
 from gpunet.backend import CONTIGUOUS, Array, Backend, layout_of
 from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.errors import ShapeError
+from gpunet.ops import arguments
 from gpunet.ops.arithmetic import div
 from gpunet.ops.base import Op, Out
 from gpunet.ops.reduce import sum_axes
@@ -46,7 +47,8 @@ class Sum(Op):
         ShapeError: an axis is named twice.
         DTypeError: x is not floating-point.
 
-    Memory: 16-bit floats are summed in float32. The gradient is a view of gy.
+    Memory: 16-bit floats are summed in float32. The gradient is a view of gy; it needs the shape of x only, given as
+        `input_size`.
 
     Example:
         >>> sum(np.ones((2, 3)), 1)
@@ -63,8 +65,9 @@ class Sum(Op):
         *,
         input_size: Sequence[int] | None = None,
     ) -> tuple[tuple[Array], dict[str, Any]]:
-        size = tuple(x.shape if input_size is None else input_size)
-        given = (dim,) if isinstance(dim, int) else tuple(dim or range(len(size)))
+        size = arguments.input_size(self.__name__, x, input_size)
+        one_or_more = arguments.integers if isinstance(dim, Sequence) else _single
+        given = (() if dim is None else one_or_more(self.__name__, "dim", dim)) or tuple(range(len(size)))
         dims = tuple(sorted(axis_of(d, len(size), self.__name__) for d in given))
         if len(set(dims)) != len(dims):
             raise ShapeError(f"{self.__name__}: an axis is named twice.\n  expected different axes, got dim={given}")
@@ -121,7 +124,8 @@ class Mean(Sum):
         ShapeError: an axis is named twice.
         DTypeError: x is not floating-point.
 
-    Memory: 16-bit floats are summed and divided in float32. The gradient is a view of a scaled gy.
+    Memory: 16-bit floats are summed and divided in float32. The gradient is a view of a scaled gy; it needs the shape
+        of x only, given as `input_size`.
 
     Example:
         >>> mean(np.array([[1.0, 2.0], [3.0, 6.0]]), 0)
@@ -133,6 +137,10 @@ class Mean(Sum):
     def divisor(self, size: tuple[int, ...], dim: tuple[int, ...]) -> int:
         """Return the number of summands."""
         return math.prod(size[axis] for axis in dim)
+
+
+def _single(op: str, name: str, value: Any) -> tuple[int, ...]:
+    return (arguments.integer(op, name, value),)
 
 
 def _reduced(size: tuple[int, ...], dim: tuple[int, ...], keepdim: bool) -> tuple[int, ...]:

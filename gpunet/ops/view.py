@@ -10,6 +10,7 @@ from typing import Any
 from gpunet import backend
 from gpunet.backend import CONTIGUOUS, Array, layout_of
 from gpunet.errors import ShapeError
+from gpunet.ops import arguments
 from gpunet.ops.base import Op
 from gpunet.ops.sums import axis_of
 
@@ -44,7 +45,7 @@ class Getitem(View):
         IndexError: an int is out of range, there are too many entries, or an entry is of another kind.
         ValueError: a step is not >= 1.
 
-    Memory: the gradient has the size of x, with zeros outside the part.
+    Memory: the gradient has the size of x, given as `input_size`, with zeros outside the part.
 
     Example:
         >>> getitem(np.arange(6).reshape(2, 3), (-1, slice(1, None)))
@@ -56,7 +57,7 @@ class Getitem(View):
     def bind(
         self, x: Array, index: Index | tuple[Index, ...], *, input_size: Sequence[int] | None = None, layout: Any = None
     ) -> tuple[tuple[Array], dict[str, Any]]:
-        size = tuple(x.shape if input_size is None else input_size)
+        size = arguments.input_size(self.name, x, input_size)
         return (x,), {"index": normal_index(index, size), "input_size": size, "layout": layout}
 
     def run(self, arrays: Sequence[Any], attrs: dict[str, Any]) -> tuple[Array]:
@@ -129,7 +130,7 @@ class Permute(View):
         IndexError: an axis does not exist.
         ShapeError: dims does not name every axis once.
 
-    Memory: the gradient is a view of gy.
+    Memory: the gradient is a view of gy; it needs the shape of x only, given as `input_size`.
 
     Example:
         >>> permute(np.zeros((2, 3, 4)), (2, 0, 1)).shape
@@ -141,8 +142,8 @@ class Permute(View):
     def bind(
         self, x: Array, dims: Sequence[int], *, input_size: Sequence[int] | None = None
     ) -> tuple[tuple[Array], dict[str, Any]]:
-        size = tuple(x.shape if input_size is None else input_size)
-        order = tuple(axis_of(dim, len(size), self.__name__) for dim in dims)
+        size = arguments.input_size(self.name, x, input_size)
+        order = tuple(axis_of(dim, len(size), self.__name__) for dim in arguments.integers(self.name, "dims", dims))
         if sorted(order) != list(range(len(size))):
             raise ShapeError(f"permute: every axis must be named once.\n  expected {len(size)} axes, got {tuple(dims)}")
         return (x,), {"dims": order, "input_size": size}

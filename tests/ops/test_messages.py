@@ -225,6 +225,40 @@ MISTAKES = [
     (lambda: ops.conv2d(f32(1, 3, 8, 8), f32(3, 3, 3, 3), layout="NHWC"), ValueError, "layout must(.|\n)*'NHWC'"),
     (lambda: ops.max_pool2d(f32(1, 3, 8, 8), 2, layout="nchw"), ValueError, "layout must be(.|\n)*got 'nchw'"),
     (lambda: ops.conv2d([[1.0]], f32(4, 3, 3, 3)), DTypeError, r"builtins\.list is not an array"),
+    *(
+        (call, DTypeError, r"builtins\.list is not an array")
+        for call in (
+            lambda: ops.add(f32(2), [1.0, 2.0]),
+            lambda: ops.sum([1.0, 2.0], 0),
+            lambda: ops.reshape([1.0, 2.0], (2, 1)),
+            lambda: ops.flatten([1.0, 2.0]),
+            lambda: ops.permute([1.0, 2.0], (0,)),
+            lambda: ops.getitem([1.0, 2.0], 0),
+            lambda: ops.cast([1.0, 2.0], "float32"),
+            lambda: ops.cat([f32(2), f32(2)]),
+        )
+    ),
+    (lambda: ops.mul(f32(2), 1j), DTypeError, r"builtins\.complex is not an array"),
+    (lambda: ops.cat(f32(2), f32(2), dim=0.5), TypeError, r"cat: dim must be an int, got 0\.5"),
+    (lambda: ops.sum(f32(2), 1.0), TypeError, r"sum: dim must be an int, got 1\.0"),
+    (lambda: ops.mean(f32(2), (0, None)), TypeError, r"mean: dim must be a tuple of ints, got \(0, None\)"),
+    (lambda: ops.permute(f32(2), 0), TypeError, "permute: dims must be a tuple of ints, got 0"),
+    (lambda: ops.reshape(f32(2), (2.0, 1)), TypeError, r"reshape: shape must be a tuple of ints, got \(2\.0, 1\)"),
+    (lambda: ops.reshape(f32(2), 2), TypeError, "reshape: shape must be a tuple of ints, got 2"),
+    (lambda: ops.flatten(f32(2), 0, 0.5), TypeError, r"flatten: end_dim must be an int, got 0\.5"),
+    (lambda: ops.sum_to_size(f32(2), 1), TypeError, "sum_to_size: size must be a tuple of ints, got 1"),
+    (lambda: ops.conv1d(f32(1, 2, 3), f32(2, 1, 1), groups=2.0), TypeError, r"conv1d: groups must be an int, got 2\.0"),
+    (lambda: ops.conv_transpose1d(f32(1, 2, 3), f32(2, 1, 1), groups="2"), TypeError, "groups must be an int, got '2'"),
+    (
+        lambda: ops.avg_pool1d(f32(1, 2, 3), 1, divisor_override=1.5),
+        TypeError,
+        r"divisor_override must be an int, got 1\.5",
+    ),
+    (
+        lambda: ops.cross_entropy(f32(2, 3), np.zeros(2, np.int64), ignore_index=0.5),
+        TypeError,
+        r"cross_entropy: ignore_index must be an int, got 0\.5",
+    ),
 ]
 
 
@@ -274,6 +308,20 @@ WRONG_GRADIENTS = [
         TypeError,
         "avg_pool2d.grad: missing keyword",
     ),
+    *(
+        (call, TypeError, rf"{name}\.grad: missing keyword argument '{keyword}'")
+        for name, keyword, call in (
+            ("sum", "input_size", lambda be: ops.sum.grad(on(be, f32(2)), dim=1)),
+            ("mean", "input_size", lambda be: ops.mean.grad(on(be, f32(2)), dim=1)),
+            ("reshape", "input_size", lambda be: ops.reshape.grad(on(be, f32(2)), shape=(2,))),
+            ("getitem", "input_size", lambda be: ops.getitem.grad(on(be, f32(2)), index=0)),
+            ("permute", "input_size", lambda be: ops.permute.grad(on(be, f32(2)), dims=(0,))),
+            ("cat", "sizes", lambda be: ops.cat.grad(on(be, f32(2)))),
+            ("cast", "input_dtype", lambda be: ops.cast.grad(on(be, f32(2)), dtype=np.float32)),
+            ("add", "sizes", lambda be: ops.add.grad(on(be, f32(2)))),
+            ("mul", "sizes", lambda be: ops.mul.grad(on(be, f32(2)), on(be, f32(2)), on(be, f32(2)))),
+        )
+    ),
     (
         lambda be: ops.cross_entropy.grad(
             *(on(be, a) for a in (f32(), f32(4, 3), np.zeros(4, np.int64))), None, *(on(be, f32(n)) for n in (4, 2, 1))
@@ -288,6 +336,28 @@ WRONG_GRADIENTS = [
 def test_a_gradient_refuses_what_does_not_fit_its_forward_call(be, call, kind, text):
     with pytest.raises(kind, match=text):
         call(be)
+
+
+def test_a_gradient_is_told_what_it_needs_to_know_of_the_forward_call(be):
+    gy, x, y = (on(be, np.array(values, np.float32)) for values in ([[1, 2]], [[3, 4]], [5, 6]))
+    for got, expected in (
+        (ops.sum.grad(on(be, np.float32([1, 2])), dim=1, input_size=(2, 2)), [[1, 1], [2, 2]]),
+        (ops.mean.grad(on(be, np.float32([1, 2])), dim=1, input_size=(2, 2)), [[0.5, 0.5], [1, 1]]),
+        (ops.add.grad(gy, needs=["y"], sizes=(x.shape, y.shape)), [1, 2]),
+        (ops.mul.grad(gy, x, y, needs=["y"], sizes=(x.shape, y.shape)), [3, 8]),
+        (ops.mul.grad(gy, x, None, needs=["x"], sizes=(x.shape, None), number=3), [[3, 6]]),
+        (ops.div.grad(gy, None, None, needs=["x"], sizes=(x.shape, None), number=2), [[0.5, 1]]),
+        (ops.getitem.grad(gy, index=slice(1), input_size=(2, 2)), [[1, 2], [0, 0]]),
+    ):
+        assert be.to_numpy(got).tolist() == expected
+
+
+def test_integers_of_numpy_are_integers():
+    one, x = np.int64(1), np.float32([[[1, 2], [3, 4]]])
+    assert ops.sum(x, one).tolist() == ops.sum(x, (one,)).tolist() == [[4, 6]]
+    assert ops.avg_pool1d(x, 2, divisor_override=one).tolist() == [[[3], [7]]]
+    assert ops.adaptive_avg_pool1d(x, one).tolist() == [[[1.5], [3.5]]]
+    assert ops.cat(x, x, dim=one).shape == (1, 4, 2) and ops.flatten(x, one).shape == (1, 4)
 
 
 def test_errors_are_what_pytorch_and_numpy_users_catch():

@@ -1,0 +1,50 @@
+"""What ops make of their arguments in `bind`: integers, and what a gradient has to be told of its forward call."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+from gpunet import backend
+
+__all__ = ["input_size", "integer", "integers", "missing", "shape_of"]
+
+
+def integer(op: str, name: str, value: Any) -> int:
+    """Return an argument as an int; what is none is refused, not cut.
+
+    >>> integer("cat", "dim", np.int64(1))
+    1
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{op}: {name} must be an int, got {value!r}") from None
+
+
+def integers(op: str, name: str, values: Any) -> tuple[int, ...]:
+    """Return an argument as a tuple of ints."""
+    try:
+        return tuple(map(operator.index, values))
+    except TypeError:
+        raise TypeError(f"{op}: {name} must be a tuple of ints, got {values!r}") from None
+
+
+def shape_of(x: Any) -> tuple[int, ...]:
+    """Return the shape of an array or tensor, or raise what says that x is none."""
+    if not hasattr(x, "shape"):
+        backend.of(x)
+    return tuple(x.shape)
+
+
+def input_size(op: str, x: Any, given: Sequence[int] | None) -> tuple[int, ...]:
+    """Return the shape of x, which a gradient is told by the keyword argument `input_size`."""
+    if x is None and given is None:
+        raise missing(op, "input_size", "the shape of x")
+    return shape_of(x) if given is None else tuple(given)
+
+
+def missing(op: str, keyword: str, meaning: str) -> TypeError:
+    """Return the error of a gradient that is not told what it needs to know of the forward call."""
+    return TypeError(f"{op}.grad: missing keyword argument '{keyword}', {meaning}")
