@@ -1,4 +1,4 @@
-"""What ops make of their arguments in `bind`: integers, and what a gradient has to be told of its forward call."""
+"""What several ops ask of their arguments: integers, memory to write to, and what a gradient is told of its forward."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunet import backend
+from gpunet.errors import layout_message
 
-__all__ = ["input_size", "integer", "integers", "missing", "shape_of"]
+__all__ = ["input_size", "integer", "integers", "is_read_only", "missing", "require_writable", "shape_of"]
 
 
 def integer(op: str, name: str, value: Any) -> int:
@@ -48,3 +49,16 @@ def input_size(op: str, x: Any, given: Sequence[int] | None) -> tuple[int, ...]:
 def missing(op: str, keyword: str, meaning: str) -> TypeError:
     """Return the error of a gradient that is not told what it needs to know of the forward call."""
     return TypeError(f"{op}.grad: missing keyword argument '{keyword}', {meaning}")
+
+
+def is_read_only(array: Any) -> bool:
+    """Say whether an array cannot be written to; only NumPy has such arrays."""
+    return not getattr(array.flags, "writeable", True)
+
+
+def require_writable(op: str, **arrays: Any) -> None:
+    """Raise ValueError if an array that a call changes in place is read-only."""
+    for name, array in arrays.items():
+        if array is not None and is_read_only(array):
+            problem, hint = f"{name} is read-only.", f"{name} = {name}.copy()"
+            raise ValueError(layout_message(op, problem, expected="memory that can be changed in place", hint=hint))

@@ -10,6 +10,7 @@ from gpunet.backend import Array, Backend, blas
 from gpunet.backend.dtypes import accumulator
 from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.errors import DTypeError, ShapeError
+from gpunet.ops.arguments import require_writable
 from gpunet.ops.base import Op, Out
 from gpunet.ops.chunks import count_chunks, read_table
 
@@ -33,6 +34,7 @@ class _OnChunks(Op):
             if other.dtype != accumulator(x.dtype):
                 problem, expected = f"{name} has the wrong dtype.", f"{accumulator(x.dtype)}, got {other.dtype}"
                 raise self.error(DTypeError, problem, expected=expected, x=x, **{name: other})
+        require_writable(self.__name__, **{n: a for n, a in {"x": x, **others}.items() if n in self.mutates})
 
     def launch(self, be: KernelBackend, x: Array, chunks: Array | None, *args: Any) -> None:
         grid = count_chunks(be, x.size, chunks)
@@ -54,7 +56,7 @@ class NormPartials(_OnChunks):
     Raises:
         ShapeError: x has not one axis, or partials not one element per chunk.
         DTypeError: the dtypes do not match or are not floating-point.
-        ValueError: order is not > 0.
+        ValueError: order is not > 0, or partials is read-only.
 
     Example:
         >>> partials = np.zeros(2)
@@ -152,7 +154,7 @@ class ClipByNorm(_OnChunks):
     Raises:
         ShapeError: x has not one axis, or total has.
         DTypeError: the dtypes do not match or are not floating-point.
-        ValueError: max_norm is negative or NaN.
+        ValueError: max_norm is negative or NaN, or x is read-only.
 
     Source: Pascanu et al. 2013.
 
@@ -207,7 +209,7 @@ class ClipByValue(_OnChunks):
     Raises:
         ShapeError: x has not one axis.
         DTypeError: x is not floating-point.
-        ValueError: clip_value is negative or NaN.
+        ValueError: clip_value is negative or NaN, or x is read-only.
 
     Example:
         >>> x = np.array([-3.0, 0.5])

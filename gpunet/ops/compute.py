@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunet.backend import Array, Backend
 from gpunet.backend.dtypes import is_half
+from gpunet.ops.arguments import is_read_only
 
 __all__ = ["Implementation", "compute"]
 
@@ -40,5 +41,7 @@ def compute(
         wide: list[Any] = [a.astype(np.float32) if a is not None and is_half(a.dtype) else a for a in arrays]
         implementation(be, *wide, **attrs)
         for array, result in zip(arrays, wide, strict=True):
-            if array is not None and array is not result and any(array is target for target in written):
+            if array is None or array is result or is_read_only(array):  # what an op changes, it refused if read-only
+                continue
+            if any(array is target for target in written):
                 array[...] = result.astype(array.dtype)

@@ -12,6 +12,7 @@ from gpunet.backend.kernel_backend import KernelBackend, blocks
 from gpunet.backend.layout import memory_view
 from gpunet.errors import DTypeError, ShapeError, layout_message
 from gpunet.ops import norm_cpu
+from gpunet.ops.arguments import require_writable
 from gpunet.ops.base import Op, Out, like
 
 __all__ = ["batch_norm"]
@@ -45,7 +46,7 @@ class BatchNorm(Op):
         ShapeError: x has another number of axes, an argument is not (C,), one that is changed is not contiguous, or
             there is one value per channel in training.
         DTypeError: a dtype does not fit.
-        ValueError: running statistics or the counter are missing; eps is not positive.
+        ValueError: running statistics or the counter are missing, or read-only in training; eps is not positive.
 
     Memory: the gradient reads x, weight, mean and inv_std. Precision: deviations from a mean are summed, never x * x,
     so that channels far from zero keep their variance; mean is as precise as its dtype.
@@ -146,6 +147,7 @@ class BatchNorm(Op):
         if batches is not None and (batches.shape != () or batches.dtype != np.int64):
             expected = f"() int64, got {batches.shape} {batches.dtype}"
             raise self.error(DTypeError, "the counter does not fit.", expected=expected, num_batches_tracked=batches)
+        require_writable(self.name, **running, num_batches_tracked=batches)
         for name, array in running.items():
             if array is not None and not array.flags.c_contiguous:
                 expected = f"contiguous memory, got strides {array.strides}"

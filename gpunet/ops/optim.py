@@ -14,6 +14,7 @@ from gpunet.backend import Array, Backend
 from gpunet.backend.dtypes import accumulator
 from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.errors import DTypeError, ShapeError
+from gpunet.ops.arguments import require_writable
 from gpunet.ops.base import Op
 from gpunet.ops.chunks import read_table
 
@@ -51,6 +52,7 @@ class OptimizerStep(Op):
         ):
             expected = f"param, grad, {', '.join(self.state)} (size,), steps (counters,), chunks (n, 3), lr (1,)"
             raise self.error(ShapeError, "the buffers do not match.", expected=expected, **named)
+        require_writable(self.__name__, **{name: named[name] for name in self.mutates})
         return ()
 
     @staticmethod

@@ -41,6 +41,7 @@ class AdamStep(OptimizerStep):
     Raises:
         ShapeError: the buffers differ in size.
         DTypeError: the dtypes do not match or are not floating-point.
+        ValueError: what is changed in place is read-only.
 
     Memory: the state is float32 for 16-bit params, where PyTorch keeps it in theirs: there, an average that moves by a
     thousandth of itself would stand still.

@@ -33,6 +33,7 @@ class SGDStep(OptimizerStep):
     Raises:
         ShapeError: the buffers differ in size.
         DTypeError: the dtypes do not match or are not floating-point.
+        ValueError: what is changed in place is read-only.
 
     Memory: momentum is kept in float32 for 16-bit params, where PyTorch keeps it in theirs.
     Source: Polyak 1964; Nesterov 1983; Sutskever et al. 2013.

@@ -352,6 +352,32 @@ def test_a_gradient_is_told_what_it_needs_to_know_of_the_forward_call(be):
         assert be.to_numpy(got).tolist() == expected
 
 
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+def test_a_call_that_would_change_what_is_read_only_changes_nothing():
+    x, state, counters = read_only(np.ones(3, np.float32)), np.full(3, 2, np.float32), np.zeros(1, np.int64)
+    chunks, lr = np.array([[0, 3, 0]]), np.ones(1, np.float32)
+    for name, call in {
+        "param": lambda: ops.sgd_step(x, f32(3), state, counters, chunks, lr, 0.9),
+        "exp_avg_sq": lambda: ops.adam_step(state, f32(3), f32(3), x, None, counters, chunks, lr),
+        "x": lambda: ops.clip_by_norm(x, np.array(9, np.float32)),
+        "partials": lambda: ops.norm_partials(x[:1], f32(3)),
+        "running_var": lambda: ops.batch_norm(f32(2, 3), state, x, training=True),
+    }.items():
+        with pytest.raises(ValueError, match=rf": {name} is read-only\.\n(.|\n)*hint: {name} = {name}\.copy\(\)"):
+            call()
+    assert state.tolist() == [2, 2, 2] and counters.tolist() == [0]
+
+
+def test_running_statistics_may_be_read_only_in_evaluation():
+    for dtype in (np.float16, np.float32):
+        running = [read_only(np.ones(3, dtype)) for _ in range(2)]
+        assert np.isfinite(ops.batch_norm(np.zeros((2, 3), dtype), *running)).all()
+
+
 def test_integers_of_numpy_are_integers():
     one, x = np.int64(1), np.float32([[[1, 2], [3, 4]]])
     assert ops.sum(x, one).tolist() == ops.sum(x, (one,)).tolist() == [[4, 6]]
