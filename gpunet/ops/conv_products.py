@@ -14,6 +14,8 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array, Backend
 from gpunet.backend.dtypes import accumulator
 from gpunet.backend.kernel_backend import KernelBackend, blocks
@@ -91,7 +93,7 @@ class _Cpu(Products):
     def weight_gradient(self, be: Backend, gw: Any, gb: Any, gy: Array, x: Array, g: Geometry) -> None:
         gradient = _memory(be, gy)
         if gw is None:
-            gradient.sum(axis=(0, 1, 2, 3), out=gb)
+            gb[...] = gradient.sum(axis=(0, 1, 2, 3), dtype=np.float64)  # NumPy adds pixels one by one
             return
         with be.dense_output(gw, CHANNELS_LAST) as out:
             im2col.weight_gradient(channels_last_memory(out), gb, gradient, _memory(be, x), g)

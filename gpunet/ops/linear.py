@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from gpunet.backend import CONTIGUOUS, Array, Backend, blas
 from gpunet.backend.kernel_backend import KernelBackend, blocks
 from gpunet.errors import ShapeError
@@ -98,7 +100,7 @@ class Linear(Op):
         if gw is not None:
             blas.matmul(gradient.T, _rows(be, x), out=gw)
         if gb is not None:
-            gradient.sum(axis=0, out=gb)
+            gb[...] = gradient.sum(axis=0, dtype=np.float64)  # NumPy adds rows one by one
 
     def grad_cuda(self, be: KernelBackend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array) -> None:
         gradient = _rows(be, gy)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from gpunet.backend import CONTIGUOUS, Array, Backend, layout_of
 from gpunet.backend.dtypes import accumulator
 from gpunet.backend.kernel_backend import KernelBackend, blocks
@@ -61,7 +63,7 @@ class SumToSize(Op):
     def reference(self, be: Backend, y: Array, x: Array, size: tuple[int, ...]) -> None:
         aligned = (1,) * (x.ndim - len(size)) + size
         summed = tuple(axis for axis, n in enumerate(aligned) if n == 1)
-        y[...] = be.xp.sum(x, axis=summed).reshape(size)
+        y[...] = be.xp.sum(x, axis=summed, dtype=np.float64).reshape(size)  # NumPy adds rows one by one
 
     def cuda(self, be: KernelBackend, y: Array, x: Array, size: tuple[int, ...]) -> None:
         layout = layout_of(x) or CONTIGUOUS

@@ -47,8 +47,8 @@ class Sum(Op):
         ShapeError: an axis is named twice.
         DTypeError: x is not floating-point.
 
-    Memory: 16-bit floats are summed in float32. The gradient is a view of gy; it needs the shape of x only, given as
-        `input_size`.
+    Memory: 16-bit floats are summed in float32, on the CPU all in float64. The gradient is a view of gy; it needs the
+        shape of x only, given as `input_size`.
 
     Example:
         >>> sum(np.ones((2, 3)), 1)
@@ -80,7 +80,7 @@ class Sum(Op):
     def reference(self, be: Backend, y: Array, x: Array, **attrs: Any) -> None:
         with np.errstate(all="ignore"):  # the mean of nothing
             divisor = self.divisor(attrs["input_size"], attrs["dim"])
-            y[...] = be.xp.sum(x, axis=attrs["dim"], keepdims=attrs["keepdim"]) / divisor
+            y[...] = be.xp.sum(x, axis=attrs["dim"], dtype=np.float64, keepdims=attrs["keepdim"]) / divisor
 
     def cuda(self, be: KernelBackend, y: Array, x: Array, **attrs: Any) -> None:
         x = be.dense(x, layout_of(x) or CONTIGUOUS)
@@ -124,8 +124,8 @@ class Mean(Sum):
         ShapeError: an axis is named twice.
         DTypeError: x is not floating-point.
 
-    Memory: 16-bit floats are summed and divided in float32. The gradient is a view of a scaled gy; it needs the shape
-        of x only, given as `input_size`.
+    Memory: 16-bit floats are summed and divided in float32, on the CPU all in float64. The gradient is a view of a
+        scaled gy; it needs the shape of x only, given as `input_size`.
 
     Example:
         >>> mean(np.array([[1.0, 2.0], [3.0, 6.0]]), 0)
