@@ -226,7 +226,7 @@ class KernelBackend(Backend):
             raise KernelError(f"copy: elements of out share memory, with strides {out.strides} for shape {out.shape}")
         aligned = int(self._is_aligned(out) and self._is_aligned(array))
         args = (out, array, self.axes(sizes, out_strides), self.axes(sizes, x_strides), out.size, aligned)
-        element = _WORD[out.dtype.itemsize]
+        element = _word(out.dtype)
         self.launch("copy.cu", "copy_strided", blocks(out.size), 256, args, ELEMENT=element)
 
     def axes(self, sizes: Sequence[int], strides: Sequence[int]) -> npt.NDArray[Any]:
@@ -239,7 +239,11 @@ class KernelBackend(Backend):
 
 def _words(array: Array) -> Array:
     """View an array's elements as unsigned integers of the same size."""
-    return array.view(_WORD[array.dtype.itemsize])
+    return array.view(_word(array.dtype))
 
 
-_WORD = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+def _word(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the unsigned integer that is as wide as a dtype."""
+    if dtype.itemsize not in (1, 2, 4, 8):
+        raise KernelError(f"copy and fill: kernels move elements of 1, 2, 4 or 8 bytes, got {dtype}")
+    return np.dtype(f"u{dtype.itemsize}")

@@ -119,6 +119,14 @@ def test_the_suite_collects_for_cupy():
 
 
 @pytest.mark.only_backends("emulated", "cupy")
+def test_elements_that_no_kernel_moves_are_refused(be):
+    wide = be.from_numpy(np.ones((2, 3), np.complex128))
+    for call in (lambda: be.dense(wide.T, "contiguous"), lambda: be.fill(wide, 0)):
+        with pytest.raises(KernelError, match="elements of 1, 2, 4 or 8 bytes, got complex128"):
+            call()
+
+
+@pytest.mark.only_backends("emulated", "cupy")
 def test_a_copy_refuses_what_has_no_one_result(be):
     x = be.zeros((2, 3), np.float32)
     with pytest.raises(KernelError, match=r"elements of out share memory, with strides \(0, 4\) for shape \(2, 3\)"):
