@@ -139,8 +139,7 @@ class Op:
 
     def forward(self, *args: Any, **kwargs: Any) -> tuple[Array, ...]:
         """Return all outputs and extras; takes what the op itself takes."""
-        arrays, attrs = self.bind(*args, **kwargs)
-        return self.run(arrays, attrs)
+        return self.run(*self.bind(*args, **kwargs))
 
     def run(self, arrays: Sequence[Any], attrs: dict[str, Any]) -> tuple[Array, ...]:
         """Check, allocate and compute, from bound arguments."""
@@ -196,17 +195,17 @@ class Op:
         return tuple(outs)
 
     def _backend(self, *arrays: Any) -> Backend:
-        """Return the backend that all inputs share, or raise DeviceError showing them."""
+        """Return the backend that all inputs share, or raise what says that one is missing or lives elsewhere."""
+        named = dict(zip(self.names(len(arrays)), arrays, strict=True))
+        missing = [name for name, array in named.items() if array is None and name not in self.optional]
+        if missing:
+            raise self.error(DTypeError, f"{missing[0]} is None.", expected="an array", **named)
         try:
             return backend.of(*arrays)
         except DeviceError:
-            raise self.error(
-                DeviceError,
-                "the inputs live on different devices.",
-                expected="one device for all inputs",
-                hint="move them to one device first: tensor.to(device), or cupy.asarray(array)",
-                **dict(zip(self.names(len(arrays)), arrays, strict=True)),
-            ) from None
+            problem, expected = "the inputs live on different devices.", "one device for all inputs"
+            hint = "move them to one device first: tensor.to(device), or cupy.asarray(array)"
+            raise self.error(DeviceError, problem, expected=expected, hint=hint, **named) from None
 
     # Checks that many ops share.
 

@@ -29,8 +29,8 @@ class Cat(Op):
         The shape with the sizes along `dim` added up, in the layout of the first array.
 
     Raises:
-        ShapeError: there is no array, or one without axes, or the shapes differ elsewhere.
-        DTypeError: the dtypes differ.
+        ShapeError: an array has no axes, or the shapes differ elsewhere.
+        DTypeError: there is no array, or the dtypes differ.
         IndexError: there is no such axis.
 
     Memory: the gradients are views of gy; they need the shapes of all inputs only, given as `sizes`.

@@ -40,9 +40,12 @@ class Pool(Op):
 
     def windows(self, **sizes: int | Sequence[int] | None) -> dict[str, tuple[int, ...]]:
         """Return one int per axis for each of kernel_size, stride, padding and dilation, as far as they are given."""
-        given = {**sizes, "stride": sizes["kernel_size"] if sizes["stride"] is None else sizes["stride"]}
+        given: dict[str, Any] = {
+            **sizes,
+            "stride": sizes["kernel_size"] if sizes["stride"] is None else sizes["stride"],
+        }
         try:
-            values = {name: per_axis(value, self.spatial) for name, value in given.items() if value is not None}
+            values = {name: per_axis(value, self.spatial) for name, value in given.items()}
         except (TypeError, ValueError):
             values = {}
         if not values or any(

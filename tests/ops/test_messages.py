@@ -238,6 +238,18 @@ MISTAKES = [
             lambda: ops.cat([f32(2), f32(2)]),
         )
     ),
+    (
+        lambda: ops.linear(f32(2, 3), None),
+        DTypeError,
+        r"linear: w is None\.\n  x  \(N=2, D=3\) float32 cpu\n  expected an arr",
+    ),
+    (lambda: ops.conv1d(None, f32(1, 1, 1)), DTypeError, "conv1d: x is None"),
+    (lambda: ops.mse_loss(f32(2), None), DTypeError, "mse_loss: target is None"),
+    (lambda: ops.cross_entropy(f32(2, 3), None), DTypeError, "cross_entropy: target is None"),
+    (lambda: ops.cat(f32(2), None), DTypeError, "cat: x1 is None"),
+    (lambda: ops.sgd_step(f32(3), f32(3), None, None, i64(0, 3), f32(1)), DTypeError, "sgd_step: steps is None"),
+    (lambda: ops.max_pool2d(f32(1, 1, 4, 4), None), ShapeError, "a window size is out of range(.|\n)*kernel_size=None"),
+    (lambda: ops.avg_pool2d(f32(1, 1, 4, 4), 2, padding=None), ShapeError, "out of range(.|\n)*padding=None"),
     (lambda: ops.mul(f32(2), 1j), DTypeError, r"builtins\.complex is not an array"),
     (lambda: ops.cat(f32(2), f32(2), dim=0.5), TypeError, r"cat: dim must be an int, got 0\.5"),
     (lambda: ops.sum(f32(2), 1.0), TypeError, r"sum: dim must be an int, got 1\.0"),
