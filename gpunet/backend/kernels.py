@@ -276,7 +276,8 @@ def scalar_bytes(kernel: Kernel, parameter: Parameter, dtype: np.dtype[Any], val
         if value.dtype == dtype and value.ndim == 0:
             return value
     elif dtype.kind == "f" and isinstance(value, float | int | np.floating):
-        return dtype.type(value)
+        with np.errstate(over="ignore"):  # what overflows becomes infinite, without a word, as on the CPU
+            return dtype.type(value)
     elif dtype.kind in "iu" and isinstance(value, int | np.integer) and not isinstance(value, bool):
         limits = np.iinfo(dtype)
         if limits.min <= value <= limits.max:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gpunet import emulator
+from gpunet import emulator, ops
 from gpunet.backend import kernels
 from gpunet.backend.dtypes import is_half
 from gpunet.backend.emulated import compile_options
@@ -206,6 +206,11 @@ def test_wrong_macros_grids_and_structs_are_refused(be):
         be.axes([2] * 9, [1] * 9)
     with pytest.raises(KernelError, match=r"copy: \(3,\) float32 does not fit"):
         be.copy(be.zeros((4,), np.float32), be.zeros((3,), np.float32))
+
+
+def test_a_number_that_overflows_becomes_infinite_without_a_word(be):
+    x = be.from_numpy(np.ones(1, np.float32))
+    assert be.to_numpy(ops.mul(x, -1e300)) == -np.inf
 
 
 @pytest.mark.only_backends("emulated", "cupy")
