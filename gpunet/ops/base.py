@@ -157,7 +157,7 @@ class Op:
             gy: gradient of the first output.
             saved: the arrays named in `saves`, in order.
             needs: names of inputs.
-            attrs: what the forward call was given.
+            attrs: what the forward call was given, and what the op's docstring says that the gradient is given.
 
         Returns:
             One array for one name; else a tuple, in the order of `needs`.

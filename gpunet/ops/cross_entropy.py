@@ -29,7 +29,7 @@ class CrossEntropy(Op):
 
     where "mean" divides by total, the number of rows; with class indices rather the sum of weight[t[n]] over the rows
     that are not ignored. "sum" adds up, and "none" keeps one loss per row. A class with q = 0 costs nothing, whatever
-    its logit is. It stays finite and exact for logits of any size. The target has no gradient here.
+    its logit is. It stays finite for logits of any size. The target has no gradient here.
 
     Args:
         x: (N, C, ...) or (C,) logits, any float dtype; each position of the axes after C is a row of its own.

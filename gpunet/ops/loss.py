@@ -178,7 +178,7 @@ class BinaryCrossEntropyWithLogits(Loss):
         gx[i] = weight * ((pos_weight * t + 1 - t) * sigmoid(x[i]) - pos_weight * t) * gy * scale
 
     where "mean" averages over all elements (scale 1/size), whatever their weights, "sum" adds up and "none" keeps one
-    loss per element. It stays finite and exact for logits of any size. The target has no gradient here.
+    loss per element. It stays finite for logits of any size. The target has no gradient here.
 
     Args:
         x: logits, any shape, any float dtype.
