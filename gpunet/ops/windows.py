@@ -84,6 +84,12 @@ def begins(g: Geometry) -> tuple[Positions, ...]:
     return tuple(np.arange(out) * s - p if s else np.arange(out) * n // out for n, out, s, p in axes)
 
 
+def _ends(g: Geometry) -> tuple[Positions, ...]:
+    """Return, for each axis, the input position that the outputs do not see any more."""
+    axes = zip(g.in_size, g.out_size, g.stride, strict=True)
+    return tuple(np.full(out, n) if s else -(-np.arange(1, out + 1) * n // out) for n, out, s in axes)
+
+
 def opened(axes: Sequence[Any], trailing: int = 0) -> Index:
     """Give the values of three axes a place of their own, so that they broadcast to (D, H, W, ...)."""
     shapes = ([-1 if a == axis else 1 for a in range(3 + trailing)] for axis in range(3))
@@ -94,8 +100,7 @@ def opened(axes: Sequence[Any], trailing: int = 0) -> Index:
 def _seen(g: Geometry) -> tuple[Positions, ...]:
     """Return, for each axis, the input position behind each tap of each output (out, window); -1 for none."""
     tables = []
-    for n, out, k, s, d, begin in zip(g.in_size, g.out_size, g.window, g.stride, g.dilation, begins(g), strict=True):
-        end = np.full(out, n) if s else -(-np.arange(1, out + 1) * n // out)
+    for begin, end, k, d in zip(begins(g), _ends(g), g.window, g.dilation, strict=True):
         position = begin[:, None] + np.arange(k) * d
         tables.append(np.where((position >= 0) & (position < end[:, None]), position, -1))
     return tuple(tables)
@@ -146,49 +151,66 @@ def seeing_inputs(be: Backend, g: Geometry) -> Iterator[tuple[Array, Index, Arra
 # The same for NumPy, in slices.
 
 
+@functools.lru_cache(maxsize=64)
+def _taps_inside(g: Geometry) -> tuple[tuple[Positions, Positions], ...]:
+    """Return, for each axis, the first tap of each output that sees anything, and how many do."""
+    taps = []
+    for begin, end, k, d in zip(begins(g), _ends(g), g.window, g.dilation, strict=True):
+        first = np.maximum(-(begin // d), 0)
+        taps.append((first, np.maximum(np.minimum((end - 1 - begin) // d, k - 1) - first + 1, 0)))
+    return tuple(taps)
+
+
 def elements(g: Geometry, with_padding: bool) -> tuple[Positions, ...]:
     """Return, for each axis, how many elements each output sees, with or without padding but never beyond it."""
     counts = []
-    for n, k, s, p, table, begin in zip(g.in_size, g.window, g.stride, g.padding, _seen(g), begins(g), strict=True):
-        counts.append(np.minimum(begin + k, n + p) - begin if s and with_padding else (table >= 0).sum(axis=1))
+    for n, k, s, p, begin, taps in zip(
+        g.in_size, g.window, g.stride, g.padding, begins(g), _taps_inside(g), strict=True
+    ):
+        counts.append(np.minimum(begin + k, n + p) - begin if s and with_padding else taps[1])
     return tuple(counts)
 
 
 @functools.lru_cache(maxsize=64)
 def first_taps(g: Geometry) -> Positions:
     """Return the first tap through which each output (D, H, W) sees anything; 0 where there is none."""
-    axes = opened([(table >= 0).argmax(axis=1) for table in _seen(g)])
-    return np.where(_exists([table.max(axis=1) for table in _seen(g)]), g.tap_number(*axes), 0)
+    depth, height, width = opened([count > 0 for _, count in _taps_inside(g)])
+    taps = g.tap_number(*opened([first for first, _ in _taps_inside(g)]))
+    return np.where(depth & height & width, taps, 0)
 
 
 @functools.lru_cache(maxsize=64)
 def sharing(g: Geometry) -> tuple[bool, bool]:
     """Say whether each input is seen once at most, and whether each is seen exactly once."""
-    once = all(outputs.shape[1] == 1 for outputs, _ in _seeing(g))
-    return once, once and all(bool((outputs >= 0).all()) for outputs, _ in _seeing(g))
+    once = covered = True
+    for axis, n in enumerate(g.in_size):
+        times = np.zeros(n, np.int64)
+        for _, _, inputs in _by_tap(g, axis) if g.stride[axis] else _by_output(g, axis):
+            times[inputs] += 1
+        once, covered = once and bool(times.max() <= 1), covered and bool(times.min() >= 1)
+    return once, once and covered
 
 
-def _by_tap(table: Positions, stride: int) -> list[Step]:
-    """Return each tap of one axis that sees anything: (tap, outputs that see through it, what they see)."""
-    steps = []
-    for tap, positions in enumerate(table.T):
-        outputs = np.flatnonzero(positions >= 0)
-        if len(outputs):
-            first, last = int(outputs[0]), int(outputs[-1])
-            inputs = slice(int(positions[first]), int(positions[last]) + 1, stride)
+def _by_tap(g: Geometry, axis: int) -> list[Step]:
+    """Return each tap of an axis with a stride that sees anything: (tap, outputs that see through, what they see)."""
+    steps, stride = [], g.stride[axis]
+    for tap in range(g.window[axis]):
+        begin = tap * g.dilation[axis] - g.padding[axis]  # what output 0 sees
+        first = max(-(begin // stride), 0)
+        last = min((g.in_size[axis] - 1 - begin) // stride, g.out_size[axis] - 1)
+        if first <= last:
+            inputs = slice(first * stride + begin, last * stride + begin + 1, stride)
             steps.append((tap, slice(first, last + 1), inputs))
     return steps
 
 
-def _by_output(table: Positions, dilation: int) -> list[Step]:
+def _by_output(g: Geometry, axis: int) -> list[Step]:
     """Return each output of one axis that sees anything: (its first tap that does, the output, what it sees)."""
-    steps = []
-    for output, positions in enumerate(table):
-        taps = np.flatnonzero(positions >= 0)
-        if len(taps):
-            first, last = int(taps[0]), int(taps[-1])
-            inputs = slice(int(positions[first]), int(positions[last]) + 1, dilation)
-            steps.append((first, slice(output, output + 1), inputs))
+    steps, dilation, begin, (first_tap, taps) = [], g.dilation[axis], begins(g)[axis], _taps_inside(g)[axis]
+    for output in np.flatnonzero(taps).tolist():
+        first = int(first_tap[output])
+        start, stop = (int(begin[output]) + tap * dilation for tap in (first, first + int(taps[output]) - 1))
+        steps.append((first, slice(output, output + 1), slice(start, stop + 1, dilation)))
     return steps
 
 
@@ -200,7 +222,7 @@ def few_outputs(g: Geometry) -> bool:
 @functools.lru_cache(maxsize=64)
 def tap_steps(g: Geometry) -> tuple[tuple[int, Index, Index], ...]:
     """Return how to walk an image (D, H, W, C) by taps: (number, outputs that see through the tap, what they see)."""
-    axes = (_by_tap(table, stride) for table, stride in zip(_seen(g), g.stride, strict=True))
+    axes = (_by_tap(g, axis) for axis in range(3))
     walk = (tuple(zip(*step, strict=True)) for step in itertools.product(*axes))
     return tuple((g.tap_number(*taps), outputs, inputs) for taps, outputs, inputs in walk)
 
@@ -208,7 +230,7 @@ def tap_steps(g: Geometry) -> tuple[tuple[int, Index, Index], ...]:
 @functools.lru_cache(maxsize=64)
 def output_steps(g: Geometry) -> tuple[tuple[Index, Index, Index], ...]:
     """Return how to walk an image (D, H, W, C) by outputs: (position of its first tap, the output, what it sees)."""
-    axes = (_by_output(table, dilation) for table, dilation in zip(_seen(g), g.dilation, strict=True))
+    axes = (_by_output(g, axis) for axis in range(3))
     walk = (tuple(zip(*step, strict=True)) for step in itertools.product(*axes))
     return tuple((taps, output, inputs) for taps, output, inputs in walk)
 
@@ -217,8 +239,7 @@ def output_steps(g: Geometry) -> tuple[tuple[Index, Index, Index], ...]:
 def axis_steps(g: Geometry) -> tuple[tuple[tuple[slice, slice], ...], ...]:
     """Return how to walk each axis alone: pairs (outputs, inputs) of equal length, or of one output and all it sees."""
     axes = []
-    for table, dilation, stride in zip(_seen(g), g.dilation, g.stride, strict=True):
-        out, window = table.shape
-        walk = _by_tap(table, stride) if stride and window < out else _by_output(table, dilation)
-        axes.append(tuple((outputs, inputs) for _, outputs, inputs in walk))
+    for axis in range(3):
+        walk = _by_tap if g.stride[axis] and g.window[axis] < g.out_size[axis] else _by_output
+        axes.append(tuple((outputs, inputs) for _, outputs, inputs in walk(g, axis)))
     return tuple(axes)
