@@ -41,7 +41,7 @@ class AdamStep(OptimizerStep):
     Raises:
         ShapeError: the buffers differ in size.
         DTypeError: the dtypes do not match or are not floating-point.
-        ValueError: what is changed in place is read-only.
+        ValueError: a beta is not in [0, 1), or what is changed in place is read-only.
 
     Memory: the state is float32 for 16-bit params, where PyTorch keeps it in theirs: there, an average that moves by a
     thousandth of itself would stand still.
@@ -74,6 +74,9 @@ class AdamStep(OptimizerStep):
         decoupled_weight_decay: bool = False,
         maximize: bool = False,
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        for name, beta in (("beta1", beta1), ("beta2", beta2)):
+            if not 0 <= beta < 1:
+                raise ValueError(f"{self.name}: {name} must be >= 0 and < 1, got {beta}")
         attrs = {
             "beta1": float(beta1),
             "beta2": float(beta2),

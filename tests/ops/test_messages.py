@@ -250,6 +250,14 @@ MISTAKES = [
     (lambda: ops.sgd_step(f32(3), f32(3), None, None, i64(0, 3), f32(1)), DTypeError, "sgd_step: steps is None"),
     (lambda: ops.max_pool2d(f32(1, 1, 4, 4), None), ShapeError, "a window size is out of range(.|\n)*kernel_size=None"),
     (lambda: ops.avg_pool2d(f32(1, 1, 4, 4), 2, padding=None), ShapeError, "out of range(.|\n)*padding=None"),
+    *(
+        (
+            lambda beta=beta: ops.adam_step(*[f32(3)] * 4, None, i64(1), i64(0, 3), f32(1), **{beta: 1.0}),
+            ValueError,
+            rf"adam_step: {beta} must be >= 0 and < 1, got 1\.0",
+        )
+        for beta in ("beta1", "beta2")
+    ),
     (lambda: ops.mul(f32(2), 1j), DTypeError, r"builtins\.complex is not an array"),
     (lambda: ops.cat(f32(2), f32(2), dim=0.5), TypeError, r"cat: dim must be an int, got 0\.5"),
     (lambda: ops.sum(f32(2), 1.0), TypeError, r"sum: dim must be an int, got 1\.0"),
