@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gpunet import emulator
+from gpunet.emulator import build
 from gpunet.errors import KernelError
 
 __all__ = ["MODES", "run_in_child", "sanitizer_finding"]
@@ -35,6 +36,7 @@ def run_in_child(module: str, job: Mapping[str, Any], mode: str) -> tuple[list[d
         KernelError: the child failed for another reason.
     """
     environment = {**os.environ, "GPUNET_EMULATOR_MODE": MODES[mode], "OPENBLAS_NUM_THREADS": "1"}
+    environment["GPUNET_CACHE_DIR"] = str(build.cache_directory().parent)  # the temporary one, too, where there is one
     if MODES[mode] == "asan":
         environment |= emulator.asan_environment()
     package = str(Path(__file__).resolve().parent.parent.parent)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import functools
 import hashlib
 import os
@@ -139,32 +141,39 @@ def _own_text() -> str:
     return "\0".join((HERE / name).read_text() for name in (*HEADERS, "worker.h", *RUNTIME_SOURCES))
 
 
-def _wanted_cache(environment: Mapping[str, str]) -> Path:
+def _wanted_cache(environment: Mapping[str, str]) -> Path | None:
     if environment.get("GPUNET_CACHE_DIR"):
-        return Path(environment["GPUNET_CACHE_DIR"]) / "emulator"
-    base = environment.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path("~/.cache").expanduser()) / "gpunet" / "emulator"
+        return Path(environment["GPUNET_CACHE_DIR"], "emulator").absolute()
+    if environment.get("XDG_CACHE_HOME"):
+        return Path(environment["XDG_CACHE_HOME"], "gpunet", "emulator").absolute()
+    try:
+        return Path.home() / ".cache" / "gpunet" / "emulator"
+    except RuntimeError:  # a user without a home, as in some containers
+        return None
 
 
-_fallback: dict[Path, Path] = {}
+_fallback: dict[Path | None, Path] = {}
 
 
 def cache_directory() -> Path:
-    """Where compiled kernels lie: $GPUNET_CACHE_DIR, else $XDG_CACHE_HOME/gpunet, else ~/.cache/gpunet.
+    """Where compiled kernels lie: $GPUNET_CACHE_DIR/emulator, else $XDG_CACHE_HOME/gpunet, else ~/.cache/gpunet.
 
-    A folder that cannot be written is replaced by a temporary one for this process.
+    A folder that is not there and cannot be made, or cannot be written, is replaced by a temporary one, which goes
+    when this process ends.
     """
-    wanted = _wanted_cache(os.environ).absolute()
+    wanted = _wanted_cache(os.environ)
     if wanted in _fallback:
         return _fallback[wanted]
-    try:
-        wanted.mkdir(parents=True, exist_ok=True)
-        writable = os.access(wanted, os.W_OK | os.X_OK)
-    except OSError:
-        writable = False
-    if writable:
-        return wanted
-    return _fallback.setdefault(wanted, Path(tempfile.mkdtemp(prefix="gpunet-emulator-")))
+    if wanted is not None:
+        with contextlib.suppress(OSError):
+            wanted.mkdir(parents=True, exist_ok=True)
+            if os.access(wanted, os.W_OK | os.X_OK):
+                return wanted
+    temporary = tempfile.mkdtemp(prefix="gpunet-emulator-")
+    atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+    _fallback[wanted] = Path(temporary, "emulator")
+    _fallback[wanted].mkdir()
+    return _fallback[wanted]
 
 
 def _install(target: Path, make: Callable[[Path], None]) -> Path:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from gpunet import emulator
-from gpunet.backend import check, kernels, launch_text
+from gpunet.backend import check, child, kernels, launch_text
 from gpunet.backend.child import sanitizer_finding
+from gpunet.emulator import build
 from gpunet.errors import KernelError
 from tests.harness.backends import missing
 
@@ -178,3 +182,17 @@ def test_reports_of_other_compilers_are_read_too():
 def test_a_child_that_fails_for_another_reason_is_an_error():
     with pytest.raises(KernelError, match=r"the race check failed: (.|\n)*No module named gpunet\.gone"):
         check.run_in_child("gpunet.gone", {}, "race")
+
+
+def test_children_share_the_cache_of_their_parent_even_a_temporary_one(monkeypatch, tmp_path):
+    told = {}
+
+    def run(command, *, env, **_):
+        told.update(env)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(child.subprocess, "run", run)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GPUNET_CACHE_DIR", str(tmp_path / "file"))
+    assert child.run_in_child("gpunet.backend.check", {}, "race") == ([], None)
+    assert Path(told["GPUNET_CACHE_DIR"], "emulator") == build.cache_directory()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -81,6 +82,27 @@ def test_cache_that_cannot_be_written_gives_way_to_a_temporary_one(monkeypatch, 
     folder = build.cache_directory()
     assert folder.is_dir() and tmp_path not in folder.parents
     assert build.cache_directory() == folder
+
+
+def test_a_user_without_a_home_has_a_temporary_cache(monkeypatch):
+    import pwd
+
+    def no_entry(uid):
+        raise KeyError(uid)
+
+    for name in ("GPUNET_CACHE_DIR", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", no_entry)
+    assert build.cache_directory().is_dir()
+
+
+def test_a_temporary_cache_goes_with_its_process(tmp_path):
+    (tmp_path / "file").write_text("")
+    environment = {**os.environ, "GPUNET_CACHE_DIR": str(tmp_path / "file"), "TMPDIR": str(tmp_path)}
+    script = "from gpunet.emulator import build; print(build.cache_directory().is_dir())"
+    result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert result.stdout == "True\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_compile_error_names_the_line_of_the_directive():
