@@ -135,6 +135,16 @@ def test_compile_shows_what_gpunets_kernels_use(call, compiler, folder):
     assert "all compile, none spills" in out
 
 
+def test_compile_shows_kernels_without_a_plain_name_too(call, compiler, tmp_path):
+    file = tmp_path / "mixed.cu"
+    file.write_text(
+        "__global__ void mangled(float* x) { x[0] = 1; }\n" + 'extern "C" __global__ void plain(float* x) {}\n'
+    )
+    code, out, _ = call("compile", str(file), "--arch", "90")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["kernel", "plain", "_Z7mangledPf", "2"]
+
+
 def test_compile_writes_json(call, compiler, folder):
     code, out, _ = call("compile", "typed.cu", "-D", "REAL=float", "-D", "REAL=double", "--arch", "80", "--json")
     found = json.loads(out)

@@ -111,8 +111,14 @@ def _compile(job: Job) -> list[dict[str, Any]]:
             "problem": _problem(usage),
             "warnings": _places(compiled.warnings),
         }
-        for name, usage in sorted(compiled.usage.items(), key=lambda item: list(source.kernels).index(item[0]))
+        for name, usage in _as_in_file(compiled.usage, source)
     ]
+
+
+def _as_in_file(usage: Mapping[str, nvrtc.Usage], source: kernels.Source) -> list[tuple[str, nvrtc.Usage]]:
+    """Return kernels in the order of the file, after them those that have no plain name for want of extern "C"."""
+    places = {name: place for place, name in enumerate(source.kernels)}
+    return sorted(usage.items(), key=lambda item: places.get(item[0], len(places)))
 
 
 def _places(log: str) -> str:
