@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from gpunet import emulator
 from gpunet.backend import kernels, launch_text
-from gpunet.backend.child import MODES, run_in_child
+from gpunet.backend.child import MODES, answers, run_in_child
 from gpunet.backend.emulated import compile_options
 from gpunet.backend.emulated_array import check_guards, host_view, ndarray
 from gpunet.backend.launch_text import Launch
@@ -208,7 +208,7 @@ def _contents(
 
 def main() -> int:
     """Run launches in one mode, as standard input says; write a line with the finding of each, up to the first."""
-    job = json.load(sys.stdin)
+    job, lines = json.load(sys.stdin), answers()
     source = kernels.parse(job["file"], job["text"])
     module = _module(source, job["defines"], MODES[job["mode"]])
     for told in job["launches"]:
@@ -218,11 +218,11 @@ def main() -> int:
         def run(launch: Launch = launch) -> dict[str, npt.NDArray[Any]]:
             start = _Run(module, source, job["defines"], launch, job["seed"])
             ranges = {name: host_view(array).__array_interface__["data"][0] for name, array in start.arrays.items()}
-            print(json.dumps({"arrays": ranges}), flush=True)
+            print(json.dumps({"arrays": ranges}), file=lines, flush=True)
             return start()
 
         finding = finding_of(run, job["mode"])
-        print(json.dumps({"finding": finding}), flush=True)
+        print(json.dumps({"finding": finding}), file=lines, flush=True)
         if finding is not None:
             break
     return 0

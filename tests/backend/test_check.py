@@ -37,6 +37,7 @@ extern "C" __global__ void beyond() {
 extern "C" __global__ void overflow(int* y) { y[0] = 2147483647 + y[1]; }
 extern "C" __global__ void sum(float* total, const float* x) { atomicAdd(total, x[threadIdx.x]); }
 extern "C" __global__ void wild(float* y) { y[1ll << 40] = 3; }
+extern "C" __global__ void talks(int* y) { printf("thread %d\\n", threadIdx.x); y[threadIdx.x] = 1; }
 extern "C" __global__ void waits(int* flag) { while (atomicAdd(flag, 0) == 0) {} }
 struct Pair { int a, b; };
 extern "C" __global__ void __launch_bounds__(64) bounded(Pair p, unsigned char* bytes) {}
@@ -63,6 +64,10 @@ def test_a_good_kernel_passes_in_every_mode_and_variant():
     assert [result.defines["REAL"] for result in results] == ["float", "double"]
     for result in results:
         assert result.findings == {"race": None, "bounds": None, "schedules": None}
+
+
+def test_a_kernel_may_print():
+    assert findings("talks<<<1, 3>>>(y=int[3]=0)", "past<<<4, 64>>>(y=float[200], n=100)") == [{}, {}]
 
 
 def test_planted_faults_are_found_with_file_and_line():

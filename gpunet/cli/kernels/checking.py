@@ -37,6 +37,8 @@ race        two threads that meet in memory without a barrier between them; barr
 bounds      the first access outside of an array or of shared memory, and undefined arithmetic
 schedules   the same bits whether threads run forward, in reverse or at random; deadlocks
 
+What a kernel prints by printf is not shown.
+
 Without a file, gpunet's own kernels run one training step of a tiny network in the same modes. That covers the
 kernels it lists; the complete proof is the test suite: pytest tests/kernels.
 
