@@ -185,9 +185,10 @@ def _text(code: str | None, path: str | os.PathLike[str] | None) -> str:
     if path is None:
         return str(code)
     try:
-        return Path(path).read_text()
-    except OSError as error:
-        raise KernelError(layout_message("RawModule", f"{os.fspath(path)} cannot be read: {error.strerror}.")) from None
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise KernelError(layout_message("RawModule", f"{os.fspath(path)} cannot be read: {reason}.")) from None
 
 
 class Kernel:

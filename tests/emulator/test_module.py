@@ -169,6 +169,9 @@ def test_module_takes_code_or_path(tmp_path):
         RawModule()
     with pytest.raises(KernelError, match=r"missing\.cu cannot be read: No such file"):
         RawModule(path=tmp_path / "missing.cu")
+    (tmp_path / "binary.cu").write_bytes(b"\xff\xfe")
+    with pytest.raises(KernelError, match=r"binary\.cu cannot be read: it is not UTF-8 text"):
+        RawModule(path=tmp_path / "binary.cu")
     with pytest.raises(KernelError, match="no such mode"):
         RawModule(code=CODE, mode="slow")
     file = tmp_path / "twice.cu"
