@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import importlib
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -154,7 +155,7 @@ def build_model(name: str) -> Module:
     if name in MODELS:
         return MODELS[name]()
     module_name, colon, class_name = name.partition(":")
-    if not colon:
+    if not colon or not module_name or module_name.startswith("."):
         raise ValueError(f"there is no model {name!r}\n  expected {', '.join(MODELS)} or module:Class")
     sys.path.insert(0, "")  # a module in the current folder, as with python -m
     try:
@@ -166,4 +167,8 @@ def build_model(name: str) -> Module:
     build = getattr(module, class_name, None)
     if not (isinstance(build, type) and issubclass(build, Module)):
         raise ValueError(f"{module_name} has no gpunet.nn.Module called {class_name!r}")
+    try:
+        inspect.signature(build).bind()
+    except TypeError as error:
+        raise ValueError(f"{name} cannot be built without arguments: {error}\n  hint: give them defaults") from None
     return build()

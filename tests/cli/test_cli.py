@@ -108,19 +108,27 @@ def test_the_full_data_set_is_read_from_a_folder(tmp_path, capsys):
     assert "40 + 20 images to train and test" in capsys.readouterr().out
 
 
-def test_a_module_of_the_current_folder_is_a_model(tmp_path, monkeypatch):
+def test_a_module_of_the_current_folder_is_a_model(tmp_path, monkeypatch, capsys):
     (tmp_path / "mynets.py").write_text(
         "from gpunet import nn\nclass Net(nn.Sequential):\n"
         "    def __init__(self):\n        super().__init__(nn.Flatten(), nn.Linear(784, 10))\nnot_a_net = 3\n"
+        "class Sized(Net):\n    def __init__(self, size):\n        super().__init__()\n"
     )
     monkeypatch.chdir(tmp_path)
     assert gpunet_train("--epochs", 1, "--model", "mynets:Net", "--out", "run") == 0
     assert gpunet_train("--model", "mynets:not_a_net", "--out", "run2") == 1
+    capsys.readouterr()
+    assert gpunet_train("--model", "mynets:Sized", "--out", "run2") == 1
+    assert (
+        "mynets:Sized cannot be built without arguments: missing a required argument: 'size'" in capsys.readouterr().err
+    )
 
 
 ERRORS = [
     (["--model", "resnet"], "there is no model 'resnet'"),
     (["--model", "no.such:Net"], "cannot import 'no.such'"),
+    (["--model", ".nets:Net"], "there is no model '.nets:Net'"),
+    (["--model", ":Net"], "there is no model ':Net'"),
     (["--data", "/nowhere"], "/nowhere"),
     (["--device", "tpu"], "there is no device 'tpu'"),
     (["--seed", "-1"], "seed"),
