@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 an error (the message says which), 2 wrong usage, 130 inte
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -32,7 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         code: int = options.run(options)
+        sys.stdout.flush()
         return code
+    except BrokenPipeError:  # `gpunet kernels list | head -1`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+        return 1
     except KeyboardInterrupt:
         print("gpunet: interrupted", file=sys.stderr)
         return 130

@@ -258,6 +258,16 @@ def test_the_doctor_names_what_is_missing_and_the_fix(capsys, monkeypatch):
     assert '-- device cuda       CuPy is not installed: pip install "gpunet[cuda12]"' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("action", [["kernels", "list"], ["doctor"]], ids=" ".join)
+def test_a_reader_that_has_seen_enough_is_no_error(action):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as closed:
+        command = [sys.executable, "-m", "gpunet", *action]
+        result = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True)
+    assert (result.returncode, result.stderr) == (1, "")
+
+
 def test_help_teaches(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["train", "--help"])
