@@ -158,11 +158,11 @@ CIFAR_CONVS = (Conv(64, 64, 64, 16, 3, padding=1), Conv(64, 128, 128, 8, 3, padd
 RESNET50_CONVS = (
     Conv(32, 3, 64, 224, 7, stride=2, padding=3),
     Conv(32, 64, 64, 56, 3, padding=1),
-    Conv(32, 256, 128, 28, 1),
-    Conv(32, 256, 512, 28, 1, stride=2),
+    Conv(32, 256, 128, 56, 1),
+    Conv(32, 256, 512, 56, 1, stride=2),
 )
 POOLS = (Pool(64, 64, 24, 2, 2), Pool(64, 32, 32, 2, 2), Pool(8, 64, 112, 3, 2, padding=1))
-AVERAGE_POOLS = (Pool(64, 32, 32, 2, 2), Pool(32, 512, 7, 7, 7))
+AVERAGE_POOLS = (Pool(64, 32, 32, 2, 2), Pool(32, 2048, 7, 7, 7))
 ACTIVATIONS = tuple(Images(64, 64, 24, name) for name in ("relu", "leaky_relu", "elu", "sigmoid", "tanh"))
 NORMS = (Images(64, 64, 16), Images(32, 64, 56))
 SOFTMAXES = tuple(Rows(rows, 1000, name) for name in ("softmax", "log_softmax") for rows in (128, 4096))

@@ -124,3 +124,22 @@ def test_names_say_what_differs_from_the_default():
     assert str(Conv(2, 3, 5, 7, 3)) == "N2 3->5 7x7 3x3"
     assert str(Conv(2, 3, 5, 7, 3, stride=2, padding=1)) == "N2 3->5 7x7 3x3 s2 p1"
     assert str(Flat(1234567)) == "1 234 567 elements"
+
+
+def test_sizes_of_resnet_50_are_its_own():
+    convs = {(3, 64, 224, 7, 2)}  # channels in and out, pixels, window, stride
+    channels = 64
+    for width, size, blocks in ((64, 56, 3), (128, 28, 4), (256, 14, 6), (512, 7, 3)):
+        for block in range(blocks):
+            stride = 2 if block == 0 and width > 64 else 1
+            convs |= {(channels, width, size * stride, 1, 1), (width, width, size * stride, 3, stride)}
+            convs |= {(width, 4 * width, size, 1, 1)}
+            convs |= {(channels, 4 * width, size * stride, 1, stride)} if block == 0 else set()
+            channels = 4 * width
+    for case in shapes.RESNET50_CONVS:
+        assert (case.c, case.o, case.size, case.window, case.stride) in convs, case
+    assert [(pool.c, pool.size, pool.window) for pool in (shapes.POOLS[-1], shapes.AVERAGE_POOLS[-1])] == [
+        (64, 112, 3),
+        (channels, 7, 7),
+    ]
+    assert (shapes.NORMS[-1].c, shapes.NORMS[-1].size) == (64, 56)
