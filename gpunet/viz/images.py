@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpunet.errors import ShapeError, layout_message
+from gpunet.errors import DTypeError, ShapeError, layout_message
 from gpunet.viz.figure import host, new_figure, save_figure
 
 __all__ = ["draw_filters", "draw_images", "save_filters", "save_images"]
@@ -103,6 +103,8 @@ def draw_images(
 
     Raises:
         ShapeError: the images have other axes, there is none, or labels or predictions are not one per image.
+        DTypeError: labels or predictions are not integers.
+        ValueError: one of them has no name in `classes`.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -138,7 +140,7 @@ def save_images(
 
     Raises:
         ImportError: matplotlib is missing.
-        ShapeError: as in `draw_images`.
+        ShapeError, DTypeError, ValueError: as in `draw_images`.
         OSError: the file cannot be written; an old one is intact.
 
     Example:
@@ -184,6 +186,12 @@ def _captions(count: int, labels: Any, predictions: Any, classes: Sequence[str] 
         if values.shape != (count,):
             expected = f"({count},), one per image, got {values.shape}"
             raise ShapeError(layout_message("draw_images", f"{name} do not fit the images.", expected=expected))
+        if values.dtype.kind not in "iu":
+            expected = f"integers, got {values.dtype}"
+            raise DTypeError(layout_message("draw_images", f"{name} are not class indices.", expected=expected))
+        if classes is not None and not 0 <= values.min() <= values.max() < len(classes):
+            expected = f"0 to {len(classes) - 1}, as there are names, got {values.min()} to {values.max()}"
+            raise ValueError(layout_message("draw_images", f"{name} are out of range.", expected=expected))
     captions = []
     for indices in zip(*columns.values(), strict=True):
         names = [str(index) if classes is None else classes[index] for index in dict.fromkeys(map(int, indices))]

@@ -5,7 +5,7 @@ import pytest
 
 import gpunet
 from gpunet import nn
-from gpunet.errors import ShapeError
+from gpunet.errors import DTypeError, ShapeError
 from gpunet.viz import draw_filters, draw_images
 
 
@@ -113,3 +113,12 @@ def test_captions_must_be_one_per_image(axes, name):
         ShapeError, match=rf"{name} do not fit the images.\n  expected \(3,\), one per image, got \(2,\)"
     ):
         draw_images(axes, np.zeros((3, 2, 2)), **{name: [0, 1]})
+
+
+@pytest.mark.parametrize("name", ["labels", "predictions"])
+def test_captions_must_be_classes(axes, name):
+    with pytest.raises(DTypeError, match=rf"{name} are not class indices.\n  expected integers, got float64"):
+        draw_images(axes, np.zeros((2, 2, 2)), **{name: [0.7, 1.0]})
+    for wrong in ([0, 2], [-1, 1]):
+        with pytest.raises(ValueError, match=rf"{name} are out of range.\n  expected 0 to 1, as there are names"):
+            draw_images(axes, np.zeros((2, 2, 2)), **{name: wrong}, classes=["a", "b"])
