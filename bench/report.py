@@ -18,6 +18,7 @@ from gpunet.errors import FormatError
 
 KINDS = {"numpy": "CPU", "cupy": "GPU"}  # the emulator's times say nothing, so nothing else is reported
 BUSY = 0.1  # share of the CPUs taken by others from which a row is marked
+_NOTED = {"op", "case", "backend", "device", "flops", "bytes", "gflop_per_s", "gb_per_s"}  # what is read below
 _COLUMNS = ("median", "p90", "GFLOP/s", "GB/s")
 
 
@@ -62,8 +63,11 @@ def read(path: str | os.PathLike[str]) -> list[Suite]:
             raise FormatError(f"{path}: schema {content['schema']}, but this reads schema {timing.SCHEMA}")
         where = {key: content[key] for key in ("date", "commit", "machine", "versions")}
         results = [timing.Result(**result) for result in content["results"]]
-        if not all({"op", "case", "backend"} <= result.extra.keys() for result in results):
-            raise FormatError(f"{path}: its results name no op, case and backend; they are not from `pytest bench`")
+        if not all(result.extra.keys() >= _NOTED and result.extra["backend"] in KINDS for result in results):
+            raise FormatError(
+                f"{path}: its results are not from `pytest bench`, which notes {', '.join(sorted(_NOTED))} "
+                f"for {' and '.join(KINDS)}"
+            )
         return [Suite(content["benchmark"], where, results)]
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, FormatError):

@@ -81,7 +81,15 @@ def test_other_files_are_refused_by_name(tmp_path, content, problem):
 
 def test_results_of_other_benchmarks_are_refused(tmp_path):
     timing.save(tmp_path / "r.json", "conv_cpu", [timing.summarize("forward", [1.0])], WHERE)
-    with pytest.raises(FormatError, match="name no op, case and backend"):
+    with pytest.raises(FormatError, match="not from `pytest bench`, which notes backend, bytes, case, device"):
+        report.read(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize("wrong", [{"backend": "torch"}, {"device": None}])
+def test_results_without_what_the_table_shows_are_refused(tmp_path, wrong):
+    noted = {key: value for key, value in {**extra(), **wrong}.items() if value is not None}
+    timing.save(tmp_path / "r.json", "conv", [timing.summarize("forward", [1.0], **noted)], WHERE)
+    with pytest.raises(FormatError, match=r"r.json: its results are not from `pytest bench`"):
         report.read(tmp_path / "r.json")
 
 
