@@ -195,6 +195,8 @@ def _contents(
     try:
         dtype = np.dtype(source.dtype(name, defines))
         if array.fill is not None:
+            if dtype.kind in "iu" and array.fill != int(array.fill):
+                raise ValueError(f"{array.fill} is no integer")
             return np.full(shape, array.fill, dtype)
     except (KernelError, OverflowError, ValueError) as error:
         raise launch.error(f"{array.type}[...] cannot be made: {error}.") from None

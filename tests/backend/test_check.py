@@ -137,6 +137,9 @@ UNFIT = [
     ("past<<<1, 2000>>>(y=float[1], n=1)", r"the block has bad sizes"),
     ("bounded<<<1, 65>>>(p=1, bytes=null)", r"p is a struct, which no launch text can give(.|\n)*RawModule"),
     ("overflow<<<1, 1>>>(y=int[2]=5000000000)", r"int\[\.\.\.\] cannot be made: "),
+    ("overflow<<<1, 1>>>(y=int[2]=1.5)", r"int\[\.\.\.\] cannot be made: 1\.5 is no integer"),
+    ("overflow<<<1, 1>>>(y=int[2]=nan)", r"int\[\.\.\.\] cannot be made: "),
+    ("overflow<<<1, 1>>>(y=int[2]=inf)", r"int\[\.\.\.\] cannot be made: "),
     ("reverse<<<1, 256, shared=300000>>>(x=null)", r"the dynamic shared memory has a bad size"),
 ]
 
