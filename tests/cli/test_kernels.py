@@ -209,6 +209,7 @@ def test_mistakes_are_one_message(call, compiler, cpu, folder, arguments, messag
         ["compile", "--arch", "x"],
         ["compile", "-D", "3=4"],
         ["check", "--seed", "x"],
+        ["check", "--seed", "-1"],
         ["check", "--timeout", "0"],
         ["draw"],
     ],

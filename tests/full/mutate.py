@@ -58,10 +58,16 @@ def add_parser(commands: Any) -> None:
     cpus = len(os.sched_getaffinity(0))
     parser.add_argument("--only", action="append", metavar="FILE", help="mutate this file of kernels/; repeatable")
     parser.add_argument("--operator", action="append", choices=list(OPERATORS), help="this kind of change; repeatable")
-    parser.add_argument("--sample", type=int, metavar="N", help="judge N mutants only, always the same ones")
-    parser.add_argument("--jobs", type=int, default=cpus, metavar="N", help="mutants at a time (default: CPUs)")
+    parser.add_argument("--sample", type=_positive, metavar="N", help="judge N mutants only, always the same ones")
+    parser.add_argument("--jobs", type=_positive, default=cpus, metavar="N", help="mutants at a time (default: CPUs)")
     parser.add_argument("--verbose", action="store_true", help="print what became of each mutant")
     parser.set_defaults(run=run, parser=parser)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected an integer >= 1, got {text!r}")
+    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:

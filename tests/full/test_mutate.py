@@ -171,6 +171,9 @@ def test_help_teaches(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["mutate", "--only", "nothing.cu"])
     assert "there is no nothing.cu in kernels/; there are" in capsys.readouterr().err
+    for wrong in (["--sample", "-1"], ["--jobs", "0"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(["mutate", *wrong])
 
 
 @pytest.fixture(scope="module")

@@ -58,10 +58,16 @@ def add_parser(actions: Any) -> None:
     parser.add_argument("file", nargs="?", metavar="FILE.cu", help="your kernel file (default: gpunet's own kernels)")
     parser.add_argument("--launch", action="append", metavar="TEXT", help="a launch to check; may be given again")
     add_defines(parser)
-    parser.add_argument("--seed", type=int, default=0, help="of the random contents of arrays (default: 0)")
+    parser.add_argument("--seed", type=_seed, default=0, help="of the random contents of arrays (default: 0)")
     parser.add_argument("--timeout", type=_seconds, default=60.0, help="seconds per launch and mode (default: 60)")
     parser.add_argument("--json", action="store_true", help="write JSON")
     parser.set_defaults(run=run)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected an integer >= 0, got {text!r}")
+    return int(text)
 
 
 def _seconds(text: str) -> float:
