@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,16 @@ class CupyBackend(KernelBackend):
         self.xp = cupy
         self._device = cupy.cuda.Device(index)
 
+    @contextlib.contextmanager
+    def _memory_for(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[None]:
+        """Work on this GPU; tell for which array there is no memory."""
+        try:
+            with self._device:
+                yield
+        except self.xp.cuda.memory.OutOfMemoryError as error:
+            problem = f"no memory for an array of shape {shape} {dtype}: {error}."
+            raise OutOfMemoryError(layout_message(str(self.device), problem, hint="use a smaller batch")) from None
+
     def _compile(self, source: kernels.Source, defines: dict[str, str]) -> Callable[[str], Function]:
         options = tuple(f"-D{macro}={value}" for macro, value in defines.items())
         module = self.xp.RawModule(code=source.text, options=options)
@@ -76,17 +87,8 @@ class CupyBackend(KernelBackend):
         return find
 
     def _allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        try:
-            with self._device:
-                return self.xp.empty(shape, dtype)
-        except self.xp.cuda.memory.OutOfMemoryError as error:
-            raise OutOfMemoryError(
-                layout_message(
-                    str(self.device),
-                    f"no memory for an array of shape {shape} {dtype}: {error}.",
-                    hint="use a smaller batch",
-                )
-            ) from None
+        with self._memory_for(shape, dtype):
+            return self.xp.empty(shape, dtype)
 
     def _owns(self, array: object) -> bool:
         return isinstance(array, self.xp.ndarray) and array.device.id == self.device.index
@@ -100,7 +102,7 @@ class CupyBackend(KernelBackend):
         return host
 
     def _upload(self, array: npt.NDArray[Any]) -> Array:
-        with self._device:
+        with self._memory_for(array.shape, array.dtype):
             return self.xp.asarray(array)
 
     def synchronize(self) -> None:

@@ -1,0 +1,120 @@
+"""The code of the CUDA backend, on a stand-in for CuPy with two GPUs that checks which one is current.
+
+What CuPy and a GPU make of it, the suite says where there is one: pytest --backend cupy.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from gpunet import backend, emulator, ops
+from gpunet.backend import Device, cupy, emulated, emulated_array, emulated_xp, kernels
+from gpunet.errors import DeviceError, OutOfMemoryError
+from tests.harness.backends import missing
+
+GPUS = 2
+LARGEST = 1 << 20  # bytes of an array
+
+
+class FakeDevice:
+    """cupy.cuda.Device: a context in which it is the current one."""
+
+    current = 0
+
+    def __init__(self, id):
+        self.id = id
+        self.before = []
+
+    def __enter__(self):
+        self.before.append(FakeDevice.current)
+        FakeDevice.current = self.id
+
+    def __exit__(self, *error):
+        FakeDevice.current = self.before.pop()
+
+
+class OutOfMemory(MemoryError):
+    pass
+
+
+class ndarray(emulated_array.ndarray):
+    """cupy.ndarray: lies on the device that is current when it is made."""
+
+    def __init__(self, shape, dtype=float):
+        super().__init__(shape, dtype)
+        self._owner.device = FakeDevice(FakeDevice.current)
+        if self.nbytes > LARGEST:
+            raise OutOfMemory("out of memory allocating")
+
+    device = property(lambda self: self._owner.device)
+    data = property(lambda self: types.SimpleNamespace(ptr=self._host.__array_interface__["data"][0]))
+
+
+ndarray.__module__ = "cupy"
+
+
+class RawModule:
+    """cupy.RawModule: kernels run on the current device, for which they must be compiled, on its arrays."""
+
+    def __init__(self, *, code, options):
+        assert isinstance(code, str) and isinstance(options, tuple)
+        self.source = kernels.parse("fake", code)
+        self.module = emulator.RawModule(code=code, options=options)
+
+    def get_function(self, name):
+        function, compiled_for = self.module.get_function(name), FakeDevice.current
+        any_memory = [parameter.any_memory for parameter in self.source.kernel(name).parameters]
+
+        def launch(grid, block, args, *, shared_mem):
+            assert FakeDevice.current == compiled_for and isinstance(args, tuple)
+            assert all(arg.device.id == FakeDevice.current for arg in args if isinstance(arg, ndarray))
+            function(grid, block, list(map(emulated._on_host, args, any_memory)), shared_mem)
+
+        return launch
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Return the backend of the second GPU, while the first one is current."""
+    if reason := emulator.unavailable():
+        missing("emulated", reason)
+    runtime = types.SimpleNamespace(getDeviceCount=lambda: GPUS)
+    memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemory)
+    fake = types.ModuleType("cupy")
+    vars(fake).update({name: value for name, value in vars(emulated_xp).items() if not name.startswith("_")})
+    fake.cuda = types.SimpleNamespace(Device=FakeDevice, runtime=runtime, memory=memory)
+    fake.ndarray, fake.empty, fake.RawModule = ndarray, ndarray, RawModule
+    monkeypatch.setitem(sys.modules, "cupy", fake)
+    monkeypatch.setattr(cupy, "unavailable", lambda: None)
+    for module in (emulated_array, emulated_xp):
+        monkeypatch.setattr(module, "ndarray", ndarray)  # what functions of the stand-in make
+    backend.get.cache_clear()
+    yield backend.get(Device("cuda", 1))
+    assert FakeDevice.current == 0
+    backend.get.cache_clear()
+
+
+def test_everything_happens_on_the_gpu_of_the_backend(gpu):
+    host = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    x = gpu.from_numpy(host)
+    assert x.device.id == gpu.zeros((3,), np.int32).device.id == 1
+    assert np.array_equal(gpu.to_numpy(x[:, ::-1, 1:]), host[:, ::-1, 1:])
+    assert np.array_equal(gpu.to_numpy(gpu.dense(x.transpose(2, 0, 1), "contiguous")), host.transpose(2, 0, 1))
+    assert np.array_equal(gpu.to_numpy(ops.relu(x)), host)
+    assert gpu.launched["copy_strided"] == 1
+
+
+def test_a_lack_of_memory_says_for_what(gpu):
+    large = (LARGEST // 4 + 1,)
+    for make in (gpu.empty, lambda shape, dtype: gpu.from_numpy(np.ones(shape, dtype))):
+        with pytest.raises(OutOfMemoryError, match=rf"cuda:1: no memory for an array of shape \({large[0]},\) float32"):
+            make(large, np.float32)
+
+
+def test_a_gpu_that_is_not_there(gpu):
+    with pytest.raises(DeviceError, match=r"cuda:2: there is no such GPU\.\n  expected an index below 2"):
+        cupy.CupyBackend(2)
