@@ -65,6 +65,10 @@ class Backend(abc.ABC):
             yield work
             self.copy(out, work)
 
+    def current(self) -> contextlib.AbstractContextManager[object]:
+        """Return a context in which what `xp` allocates lies on this device: CuPy has several, one of them current."""
+        return contextlib.nullcontext()
+
     @abc.abstractmethod
     def _allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """Return an uninitialised C-contiguous array."""

@@ -60,6 +60,11 @@ class CupyBackend(KernelBackend):
         self.xp = cupy
         self._device = cupy.cuda.Device(index)
 
+    def current(self) -> contextlib.AbstractContextManager[object]:
+        """Return a context in which CuPy works on this GPU."""
+        device: contextlib.AbstractContextManager[object] = self._device
+        return device
+
     @contextlib.contextmanager
     def _memory_for(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[None]:
         """Work on this GPU; tell for which array there is no memory."""

@@ -75,5 +75,6 @@ class RandomInvert:
         be = backend.of(x.array)
         chosen = self.generator.uniform(len(x), stream=AUGMENT) < self.p
         mask = be.from_numpy(chosen.reshape(len(x), *[1] * (x.ndim - 1)))
-        inverted = be.xp.where(mask, (self.black + self.white) - x.array, x.array)
+        with be.current():
+            inverted = be.xp.where(mask, (self.black + self.white) - x.array, x.array)
         return Tensor(be.dense(inverted, layout_of(x.array) or CONTIGUOUS))

@@ -258,7 +258,8 @@ class Tensor(Operators):
             return self
         if is_float(self.dtype) and is_float(dtype):
             return apply(ops.cast, self, dtype)
-        return Tensor(self._array.astype(dtype))
+        with backend.of(self._array).current():
+            return Tensor(self._array.astype(dtype))
 
     def half(self) -> Tensor:
         """Return the tensor in float16."""

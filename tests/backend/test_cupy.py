@@ -13,7 +13,9 @@ import pytest
 
 from gpunet import backend, emulator, ops
 from gpunet.backend import Device, cupy, emulated, emulated_array, emulated_xp, kernels
+from gpunet.data import RandomInvert
 from gpunet.errors import DeviceError, OutOfMemoryError
+from gpunet.tensor import Tensor
 from tests.harness.backends import missing
 
 GPUS = 2
@@ -49,6 +51,10 @@ class ndarray(emulated_array.ndarray):
         self._owner.device = FakeDevice(FakeDevice.current)
         if self.nbytes > LARGEST:
             raise OutOfMemory("out of memory allocating")
+
+    def astype(self, *args, **kwargs):
+        assert self.device.id == FakeDevice.current, "CuPy makes the copy on the current device, or refuses"
+        return super().astype(*args, **kwargs)
 
     device = property(lambda self: self._owner.device)
     data = property(lambda self: types.SimpleNamespace(ptr=self._host.__array_interface__["data"][0]))
@@ -106,6 +112,13 @@ def test_everything_happens_on_the_gpu_of_the_backend(gpu):
     assert np.array_equal(gpu.to_numpy(gpu.dense(x.transpose(2, 0, 1), "contiguous")), host.transpose(2, 0, 1))
     assert np.array_equal(gpu.to_numpy(ops.relu(x)), host)
     assert gpu.launched["copy_strided"] == 1
+
+
+def test_what_the_array_library_computes_lies_there_too(gpu):
+    x = gpu.from_numpy(np.full((3, 1, 2, 2), 0.25, np.float32))
+    inverted = RandomInvert(1.0)(Tensor(x)).array
+    assert inverted.device.id == 1 and gpu.to_numpy(inverted).ravel().tolist() == [0.75] * 12
+    assert Tensor(x).to(np.int64).array.device.id == 1
 
 
 def test_a_lack_of_memory_says_for_what(gpu):
