@@ -17,6 +17,7 @@ from typing import Any
 from tqdm import tqdm
 
 from gpunet.backend import kernels
+from gpunet.backend.check import cpus
 from tests.full import checks, report
 from tests.full.forkserver import ForkServer
 from tests.full.mutants import OPERATORS, Mutant, mutants
@@ -55,11 +56,10 @@ def add_parser(commands: Any) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    cpus = len(os.sched_getaffinity(0))
     parser.add_argument("--only", action="append", metavar="FILE", help="mutate this file of kernels/; repeatable")
     parser.add_argument("--operator", action="append", choices=list(OPERATORS), help="this kind of change; repeatable")
     parser.add_argument("--sample", type=_positive, metavar="N", help="judge N mutants only, always the same ones")
-    parser.add_argument("--jobs", type=_positive, default=cpus, metavar="N", help="mutants at a time (default: CPUs)")
+    parser.add_argument("--jobs", type=_positive, default=cpus(), metavar="N", help="mutants at a time (default: CPUs)")
     parser.add_argument("--verbose", action="store_true", help="print what became of each mutant")
     parser.set_defaults(run=run, parser=parser)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ import pytest
 
 from gpunet import emulator
 from gpunet.backend import emulated, kernels
+from gpunet.backend.check import cpus
 from gpunet.emulator import build
 from gpunet.emulator.settings import MODES
 from gpunet.errors import KernelError
@@ -43,7 +43,7 @@ def prebuild(modes: Sequence[str]) -> None:
     ]
     if not jobs or emulator.unavailable():
         return
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(cpus()) as pool:
         shared = [(make, mode) for mode in modes for make in (build.runtime, build.header)]
         list(pool.map(lambda job: job[0](job[1], build.cache_directory()), shared))
         list(pool.map(lambda job: _build(*job), jobs))
