@@ -5,9 +5,7 @@ Each test that proves a mode reports the kernels that it launched; the asan chil
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from gpunet.backend import kernels
 
@@ -23,10 +21,6 @@ def passed(mode: str, names: Iterable[str]) -> None:
 def expect(mode: str) -> None:
     """Say that all cases of a mode were run, so that a kernel missing there is an error."""
     _expected.add(mode)
-
-
-def save(path: Path, mode: str) -> None:
-    path.write_text(json.dumps(sorted(_passed[mode])))
 
 
 def all_kernels() -> list[str]:
