@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -21,7 +22,8 @@ def open_atomic(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a file for writing that takes its place only when the block ends without an exception.
 
     The bytes go to a temporary file `.gpunet-*.tmp` in the same folder, are forced to the disk, and replace
-    `path` in one step: whoever reads `path`, at any moment, finds the old file or the new one.
+    `path` in one step: whoever reads `path`, at any moment, finds the old file or the new one. The new file has the
+    permissions of the old one.
 
     Raises:
         OSError: the folder is missing or not writable, or the disk is full; the message names `path`, an old
@@ -41,6 +43,8 @@ def open_atomic(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     with _clear_errors(path, "the file was not written"):
         try:
             with open(temporary, "xb") as file:
+                with contextlib.suppress(FileNotFoundError):  # what is private stays private
+                    shutil.copymode(target, temporary)
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

@@ -177,3 +177,14 @@ def test_killed_writer_leaves_a_whole_file(tmp_path):
         assert len(text) == 300_000
         assert len(set(text)) == 1
         path.unlink()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_a_new_file_has_the_permissions_of_the_old_one(tmp_path):
+    path = tmp_path / "private.json"
+    path.write_text("old")
+    path.chmod(0o600)
+    with open_atomic(path) as file:
+        assert [p.stat().st_mode & 0o777 for p in tmp_path.iterdir()] == [0o600, 0o600], "never open to others"
+        file.write(b"new")
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("new", 0o600)
