@@ -11,7 +11,7 @@ import numpy.typing as npt
 from gpunet import backend, ops
 from gpunet.backend import Array, Device
 from gpunet.backend.dtypes import bfloat16, is_float
-from gpunet.errors import DTypeError, ShapeError, layout_message
+from gpunet.errors import DeviceError, DTypeError, ShapeError, layout_message
 from gpunet.ops.arithmetic import Number
 from gpunet.ops.base import Op
 from gpunet.tensor.operators import Operators
@@ -205,6 +205,16 @@ class Tensor(Operators):
         else:
             backward(self._node, start, retain_graph)
 
+    def _require_like(self, wanted: str, value: Any) -> None:
+        """Raise unless a value is a Tensor with the shape, dtype and device of this one."""
+        if not isinstance(value, Tensor):
+            kind = f"{type(value).__module__}.{type(value).__name__}"
+            raise DTypeError(f"{wanted}, which is a gpunet.Tensor, got {kind}\n  hint: gpunet.Tensor(array)")
+        for fact, error in (("shape", ShapeError), ("dtype", DTypeError), ("device", DeviceError)):
+            expected, got = getattr(self, fact), getattr(value, fact)
+            if expected != got:
+                raise error(f"{wanted} of {fact} {expected}, got {got}")
+
     def detach(self) -> Tensor:
         """Return a tensor of the same memory without a history."""
         result = Tensor(self._array)
@@ -292,16 +302,25 @@ class Tensor(Operators):
     # In-place operations.
 
     def copy_(self, source: Tensor) -> Tensor:
-        """Overwrite the elements with those of a tensor of the same shape, dtype and device."""
+        """Overwrite the elements with those of a tensor of the same shape, dtype and device, and take over its history.
+
+        Raises:
+            RuntimeError: a leaf that requires a gradient, or a view, is changed while gradients are recorded.
+            ShapeError, DTypeError, DeviceError: the source is of another shape, dtype or device.
+
+        Example:
+            >>> tensor([1.0, 2.0]).copy_(tensor([3.0, 4.0]))
+            tensor([3., 4.])
+        """
         self._check_in_place("copy_")
-        if source.shape != self.shape:
-            raise ShapeError(f"copy_: expected shape {self.shape}, got {source.shape}")
-        return self._write(source.array)
+        self._require_like("copy_: expected a tensor", source)
+        recorded = source._requires_grad and grad_enabled()
+        return self._become("copy_", apply(ops.cast, source, self.dtype) if recorded else source)
 
     def zero_(self) -> Tensor:
-        """Set all elements to zero."""
+        """Set all elements to zero, which ends the tensor's history."""
         self._check_in_place("zero_")
-        return self._write(backend.of(self._array).zeros(self.shape, self.dtype))
+        return self._become("zero_", Tensor(backend.of(self._array).zeros(self.shape, self.dtype)))
 
     def _in_place(self, name: str, op: Op, other: Tensor | Number) -> Tensor:
         """Overwrite the elements with the result of an op on them; see `add_` and the like."""
@@ -309,12 +328,18 @@ class Tensor(Operators):
         result = apply(op, self, other)
         if result.shape != self.shape:
             raise ShapeError(f"{name}: the result has shape {result.shape}, the tensor {self.shape}")
-        if result._requires_grad and self._view is not None:
+        return self._become(name, result)
+
+    def _become(self, name: str, result: Tensor) -> Tensor:
+        """Take over the values of a result and, while gradients are recorded, its history."""
+        recorded = grad_enabled() and (self._requires_grad or result._requires_grad)
+        if recorded and self._view is not None:
             raise RuntimeError(_VIEW_CHANGED.format(name=name))
-        self._write(result.array)
-        if result._requires_grad:
+        backend.of(self._array).copy(self._array, result.array)
+        self._storage.version += 1
+        if recorded:
             self._storage.edits += 1
-        self._node, self._requires_grad = result._node, result._requires_grad
+            self._node, self._requires_grad = result._node, result._requires_grad
         return self
 
     def _check_in_place(self, name: str) -> None:
@@ -335,11 +360,6 @@ class Tensor(Operators):
                 "  Its gradient would pass over that change.\n"
                 "  hint: take the view again after the change"
             )
-
-    def _write(self, array: Array) -> Tensor:
-        backend.of(self._array).copy(self._array, array)
-        self._storage.version += 1
-        return self
 
     @staticmethod
     def _apply(op: Op, *args: Any, **kwargs: Any) -> Tensor:

@@ -118,6 +118,57 @@ def test_a_leaf_that_requires_a_gradient_refuses_in_place_changes(be):
         assert host(be, leaf(be, [1.0]).add_(1.0)).tolist() == [2.0]
 
 
+@pytest.mark.parametrize(
+    "change", [lambda x: x.add_(1.0), lambda x: x.zero_(), lambda x: x.copy_(x * 2)], ids=["add_", "zero_", "copy_"]
+)
+def test_a_change_within_no_grad_leaves_the_history_alone(be, change):
+    x = leaf(be, [1.0, 2.0])
+    y = x * 3.0
+    with gpunet.no_grad():
+        change(x)
+        change(y)
+    assert x.requires_grad and x.is_leaf and not y.is_leaf
+    y.backward(Tensor(be.from_numpy(np.ones(2, np.float32))))
+    assert host(be, x.grad).tolist() == [3.0, 3.0]
+
+
+def test_what_is_overwritten_takes_over_the_history_of_its_source(be):
+    x, source, plain = leaf(be, [1.0]), leaf(be, [5.0]), Tensor(be.from_numpy(np.zeros(1, np.float32)))
+    y = x * 2.0
+    assert y.copy_(source) is y and plain.copy_(source).requires_grad
+    (y * plain).backward()
+    assert host(be, source.grad).tolist() == [10.0] and x.grad is None
+    y.copy_(source.detach())
+    assert y.is_leaf and not y.requires_grad and host(be, y).tolist() == [5.0]
+    y.zero_()
+    assert host(be, source).tolist() == [5.0], "the values are copied"
+
+
+def test_zeroing_ends_the_history(be):
+    x = leaf(be, [1.0])
+    y = x * 2.0
+    part = y[:]
+    y.zero_()
+    (y + x).backward()
+    assert host(be, x.grad).tolist() == [1.0] and not y.requires_grad
+    with pytest.raises(RuntimeError, match="add: a view is used after"):
+        part + 1.0
+    view = Tensor(be.from_numpy(np.zeros(2, np.float32)))[:1]
+    with pytest.raises(RuntimeError, match="copy_: a view is changed in place"):
+        view.copy_(x)
+
+
+def test_copying_takes_a_tensor_that_fits(be):
+    x = Tensor(be.from_numpy(np.zeros(2, np.float32)))
+    for source, kind, text in (
+        (np.zeros(2), gpunet.DTypeError, r"expected a tensor, which is a gpunet\.Tensor, got numpy\.ndarray"),
+        (Tensor(be.from_numpy(np.zeros(3))), gpunet.ShapeError, r"expected a tensor of shape \(2,\), got \(3,\)"),
+        (Tensor(be.from_numpy(np.zeros(2))), gpunet.DTypeError, "expected a tensor of dtype float32, got float64"),
+    ):
+        with pytest.raises(kind, match=f"copy_: {text}"):
+            x.copy_(source)
+
+
 def test_a_view_of_a_computed_tensor_refuses_in_place_changes(be):
     view = leaf(be, [[1.0]]).relu().flatten()
     with pytest.raises(RuntimeError, match="a view is changed in place, and a gradient is required"):
