@@ -139,8 +139,8 @@ class Tensor(Operators):
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        if value is not None and value.shape != self.shape:
-            raise ShapeError(f"grad: expected shape {self.shape}, got {value.shape}")
+        if value is not None:
+            self._require_like("grad: expected a gradient", value)
         self._grad = None if value is None else value.array
 
     def _gradient_slot(self) -> Array | None:
@@ -172,6 +172,7 @@ class Tensor(Operators):
         Raises:
             RuntimeError: nothing here requires a gradient; the graph was freed; a saved value was changed.
             ShapeError: `gradient` is missing for several elements, or has another shape.
+            DTypeError, DeviceError: `gradient` has another dtype, or is on another device.
 
         Example:
             >>> x = tensor([1.0, -2.0], requires_grad=True)
@@ -196,9 +197,8 @@ class Tensor(Operators):
                 )
             start = be.empty(self.shape, self.dtype)
             be.fill(start, 1)
-        elif gradient.shape != self.shape:
-            raise ShapeError(f"backward: expected a gradient of shape {self.shape}, got {gradient.shape}")
         else:
+            self._require_like("backward: expected a gradient", gradient)
             start = gradient.array
         if self._node is None:
             self._accumulate(start, owned=gradient is None)

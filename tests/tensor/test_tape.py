@@ -191,10 +191,33 @@ def test_backward_says_what_is_missing():
         x.relu().backward()
     with pytest.raises(gpunet.ShapeError, match=r"expected a gradient of shape \(2,\), got \(3,\)"):
         x.relu().backward(gpunet.tensor([1.0, 1.0, 1.0]))
+    with pytest.raises(gpunet.DTypeError, match="backward: expected a gradient of dtype float32, got float64"):
+        (x + 0.0).backward(gpunet.tensor(np.ones(2)))
+    with pytest.raises(gpunet.DTypeError, match=r"expected a gradient, which is a gpunet\.Tensor, got numpy\.ndarray"):
+        x.relu().backward(np.ones(2, np.float32))
     with pytest.raises(RuntimeError, match="does not depend on a tensor that requires a gradient"):
         x.detach().relu().backward()
     with pytest.raises(RuntimeError, match="gradients of gradients"):
         x.relu().backward(gpunet.tensor([1.0, 1.0]), create_graph=True)
+
+
+def test_an_assigned_gradient_must_fit_the_tensor(be):
+    x = leaf(be, [1.0, 2.0])
+    for value, kind, text in (
+        (Tensor(be.from_numpy(np.ones(3, np.float32))), gpunet.ShapeError, r"of shape \(2,\), got \(3,\)"),
+        (Tensor(be.from_numpy(np.ones(2))), gpunet.DTypeError, "of dtype float32, got float64"),
+        (np.ones(2, np.float32), gpunet.DTypeError, r"which is a gpunet\.Tensor, got numpy\.ndarray"),
+    ):
+        with pytest.raises(kind, match=f"grad: expected a gradient,? {text}"):
+            x.grad = value
+    assert x.grad is None
+
+
+@pytest.mark.only_backends("emulated", "cupy")
+def test_a_gradient_lives_where_its_tensor_does(be):
+    x = leaf(be, [1.0])
+    with pytest.raises(gpunet.DeviceError, match=f"grad: expected a gradient of device {be.device}, got cpu"):
+        x.grad = gpunet.tensor([1.0])
 
 
 def test_tensors_and_nodes_form_no_cycle():
