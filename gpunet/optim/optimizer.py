@@ -86,11 +86,7 @@ class Optimizer:
             >>> optimizer.state_dict()["param_groups"][0]["betas"]
             (0.9, 0.999)
         """
-        states: dict[Parameter, ParameterState] = {}
-        for buffers in self._buffers:
-            for flat in buffers:
-                states.update(flat.read_state())
-        return pack(self.param_groups, states, self._count_steps)
+        return pack(self.param_groups, self._read_states(), self._count_steps)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take settings and state from what `state_dict` returned, here or in PyTorch; checked before the first write.
@@ -116,6 +112,27 @@ class Optimizer:
             group.update(new)
             for flat in buffers:
                 flat.write_state(states)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what `copy` and `pickle` take: the state instead of the buffers, where other parameters live."""
+        return {**self.__dict__, "_buffers": self._read_states()}
+
+    def __setstate__(self, values: dict[str, Any]) -> None:
+        self.__dict__.update(values)
+        states, self._buffers = values["_buffers"], [[] for _ in self.param_groups]
+        if states:
+            self._flatten()
+            for buffers in self._buffers:
+                for flat in buffers:
+                    flat.write_state(states)
+
+    def _read_states(self) -> dict[Parameter, ParameterState]:
+        """Return the state of every parameter that was updated, copied to the host."""
+        states: dict[Parameter, ParameterState] = {}
+        for buffers in self._buffers:
+            for flat in buffers:
+                states.update(flat.read_state())
+        return states
 
     def _flatten(self) -> None:
         """Move the parameters of every group to flat buffers, unless they are there."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpunet import backend, ops
-from gpunet.backend import Array, Device
+from gpunet.backend import CONTIGUOUS, Array, Device, layout_of
 from gpunet.backend.dtypes import bfloat16, is_float
 from gpunet.errors import DeviceError, DTypeError, ShapeError, layout_message
 from gpunet.ops.arithmetic import Number
@@ -158,8 +158,7 @@ class Tensor(Operators):
         elif owned:
             self._grad = gradient
         else:
-            self._grad = be.empty(gradient.shape, gradient.dtype)
-            be.copy(self._grad, gradient)
+            self._grad = _copied(gradient)
 
     def backward(self, gradient: Tensor | None = None, retain_graph: bool = False, create_graph: bool = False) -> None:
         """Compute the gradients of all leaves that this tensor depends on, and add them to their `.grad`.
@@ -220,6 +219,23 @@ class Tensor(Operators):
         result = Tensor(self._array)
         result._storage = self._storage
         return result
+
+    # Copies. What the tape or an optimizer knows of a tensor belongs to that tensor alone.
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        self._require_leaf("deepcopy")
+        result = type(self)(_copied(self._array), self._requires_grad)
+        result._grad = None if self._grad is None else _copied(self._grad)
+        return result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Say how to copy or unpickle the tensor."""
+        self._require_leaf("copy")
+        return _rebuilt, (type(self), self._array, self._requires_grad, self._grad, self._storage)
+
+    def _require_leaf(self, name: str) -> None:
+        if self._node is not None:
+            raise RuntimeError(f"{name}: only leaf tensors can be copied with copy or pickle\n  hint: tensor.detach()")
 
     # Ways out and to other devices.
 
@@ -387,6 +403,20 @@ class Parameter(Tensor):
             self._grad = slot
         self._array, self._slot, self._home = array, slot, home
         self._storage = Storage()
+
+
+def _copied(array: Array) -> Array:
+    """Copy an array, with its memory layout."""
+    be = backend.of(array)
+    result = be.empty(array.shape, array.dtype, layout_of(array) or CONTIGUOUS)
+    be.copy(result, array)
+    return result
+
+
+def _rebuilt(kind: type[Tensor], array: Array, requires_grad: bool, grad: Array | None, storage: Storage) -> Tensor:
+    result = kind(array, requires_grad)
+    result._grad, result._storage = grad, storage
+    return result
 
 
 def apply(op: Op, *args: Any, **kwargs: Any) -> Tensor:

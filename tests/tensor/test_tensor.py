@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
 import gpunet
+from gpunet import nn
+from gpunet.backend import CHANNELS_LAST, layout_of
 from gpunet.tensor import Parameter, Tensor
 
 
@@ -158,3 +163,30 @@ def test_integers_convert_without_a_gradient(be):
 def test_to_refuses_what_is_no_dtype():
     with pytest.raises(TypeError):
         gpunet.tensor([1.0]).to(object())
+
+
+def test_copies_have_memory_gradients_and_layout_of_their_own(be):
+    x = nn.Parameter(be.zeros((2, 3, 4, 5), np.float32, CHANNELS_LAST))
+    (x + 1.0).sum().backward()
+    twin = copy.deepcopy({"a": x, "b": x})
+    assert (
+        twin["a"] is twin["b"] and isinstance(twin["a"], nn.Parameter) and layout_of(twin["a"].array) == CHANNELS_LAST
+    )
+    with gpunet.no_grad():
+        x.add_(1.0)
+        x.grad.add_(1.0)
+    assert not be.to_numpy(twin["a"].array).any() and (be.to_numpy(twin["a"].grad.array) == 1).all()
+    assert not copy.deepcopy(nn.Parameter(be.zeros((2,), np.float32), requires_grad=False)).requires_grad
+    for copied in (copy.deepcopy, copy.copy, pickle.dumps):
+        with pytest.raises(RuntimeError, match=r"only leaf tensors can be copied(.|\n)*hint: tensor\.detach\(\)"):
+            copied(x * 2.0)
+
+
+def test_a_shallow_copy_shares_memory_and_version(be):
+    x = Tensor(be.from_numpy(np.ones(2)))
+    leaf = Tensor(be.from_numpy(np.ones(2)), requires_grad=True)
+    y = leaf * x
+    copy.copy(x).zero_()
+    assert be.to_numpy(x.array).tolist() == [0, 0]
+    with pytest.raises(RuntimeError, match="mul: y, which its gradient needs, was changed"):
+        y.sum().backward()

@@ -1,0 +1,52 @@
+"""What every optimizer shares: copies, groups, and what a step leaves alone."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import gpunet
+from gpunet import nn, optim
+
+
+def unpickled(value):
+    return pickle.loads(pickle.dumps(value))
+
+
+def train(be, model, optimizer, steps):
+    x = gpunet.tensor(np.arange(12.0, dtype=np.float32).reshape(4, 3), device=be.device)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (model(x) * model(x)).sum().backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    return [be.to_numpy(parameter.array).copy() for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, unpickled])
+@pytest.mark.parametrize(("kind", "settings"), [("Adam", {}), ("SGD", {"lr": 0.1, "momentum": 0.9})])
+def test_a_copy_trains_on_like_the_original_and_without_it(be, copied, kind, settings):
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)).to(be.device)
+    optimizer = getattr(optim, kind)(model.parameters(), **settings)
+    start = train(be, model, optimizer, 2)
+    model2, optimizer2 = copied((model, optimizer))
+    assert all(a is b for a, b in zip(model2.parameters(), optimizer2.param_groups[0]["params"], strict=True))
+    expected = train(be, model, optimizer, 2)
+    assert not any(np.array_equal(a, b) for a, b in zip(start, expected, strict=True))
+    for parameter, before in zip(model2.parameters(), start, strict=True):
+        assert np.array_equal(be.to_numpy(parameter.array), before), "the original trains alone"
+    for result, wanted in zip(train(be, model2, optimizer2, 2), expected, strict=True):
+        assert np.array_equal(result, wanted)
+
+
+def test_a_copied_model_is_clipped_by_its_own_gradients(be):
+    model = nn.Linear(3, 2).to(be.device)
+    train(be, model, optim.SGD(model.parameters(), lr=0.1), 1)
+    twin = copy.deepcopy(model)
+    twin.zero_grad()
+    twin(gpunet.tensor([[3.0, 4.0, 12.0]], device=be.device)).sum().backward()  # rows (3, 4, 12), bias 1
+    assert nn.utils.clip_grad_norm_(twin.parameters(), 1.0).item() == pytest.approx(np.sqrt(2 * (13**2 + 1)))
+    assert nn.utils.get_total_norm([p.grad for p in twin.parameters()]).item() == pytest.approx(1, rel=1e-5)
