@@ -63,12 +63,23 @@ class Module:
         if name in self._buffers and not isinstance(value, Parameter | Module):
             self.register_buffer(name, value, name not in self._transient)
             return
+        self._refuse_replacement(name, value)
         self._forget(name)
         if isinstance(value, Parameter):
             self._parameters[name] = value
         elif isinstance(value, Module):
             self._modules[name] = value
         object.__setattr__(self, name, value)
+
+    def _refuse_replacement(self, name: str, value: Any) -> None:
+        """Raise for a value that would take the name of a parameter or module, and not be found any more."""
+        for registry, kind in ((self._parameters, "Parameter"), (self._modules, "Module")):
+            if name in registry and not isinstance(value, Parameter | Module | None):
+                raise TypeError(
+                    f"{type(self).__name__}: {name!r} is a {kind}, and a {type(value).__name__} would hide it.\n"
+                    f"  expected a {kind} or None\n"
+                    f"  hint: nn.Parameter(tensor), or `del` it first"
+                )
 
     def __delattr__(self, name: str) -> None:
         self._forget(name)
@@ -80,7 +91,11 @@ class Module:
         self._transient.discard(name)
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
-        """Register a parameter under a name; None keeps the name without one."""
+        """Register a parameter under a name; None keeps the name without one. Anything else is a TypeError."""
+        if not isinstance(param, Parameter | None):  # a caller without a type checker
+            raise TypeError(
+                f"register_parameter: expected a Parameter or None for {name!r}, got {type(param).__name__}"
+            )
         setattr(self, name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
@@ -111,7 +126,9 @@ class Module:
         object.__setattr__(self, name, tensor)
 
     def add_module(self, name: str, module: Module) -> None:
-        """Register a submodule under a name."""
+        """Register a submodule under a name. Anything else is a TypeError."""
+        if not isinstance(module, Module):  # a caller without a type checker
+            raise TypeError(f"add_module: expected a Module for {name!r}, got {type(module).__name__}")
         setattr(self, name, module)
 
     # Walking.

@@ -38,6 +38,21 @@ def test_replaced_and_deleted_attributes_are_forgotten():
     assert list(block.parameters()) == [] and [type(m) for m in block.children()] == [nn.ReLU]
 
 
+def test_nothing_else_takes_the_name_of_a_parameter_or_module():
+    block = Block()
+    for assign, text in (
+        (lambda: setattr(block.first, "weight", gpunet.tensor([1.0])), "Linear: 'weight' is a Parameter, and a Tensor"),
+        (lambda: setattr(block, "first", 3), "Block: 'first' is a Module, and a int would hide it"),
+        (lambda: block.register_parameter("new", gpunet.tensor([1.0])), "expected a Parameter or None for 'new'"),
+        (lambda: nn.Sequential(nn.ReLU(), len), "add_module: expected a Module for '1', got builtin_function"),
+    ):
+        with pytest.raises(TypeError, match=text):
+            assign()
+    assert len(list(block.parameters())) == 3 and not hasattr(block, "new")
+    block.first.bias = None
+    assert list(block.state_dict()) == ["first.weight", "rest.1.weight"]
+
+
 def test_assigning_before_init_is_refused():
     class Forgetful(nn.Module):
         def __init__(self):
