@@ -176,9 +176,13 @@ class Module:
     # Switching and moving.
 
     def train(self, mode: bool = True) -> Module:
-        """Switch to training mode, or to evaluation with mode=False. Returns the module."""
-        for module in self.modules():
-            object.__setattr__(module, "training", mode)
+        """Switch to training mode, or to evaluation with mode=False. Returns the module.
+
+        A submodule may override it, such as a batch norm that stays in evaluation.
+        """
+        object.__setattr__(self, "training", mode)
+        for module in self.children():
+            module.train(mode)
         return self
 
     def eval(self) -> Module:

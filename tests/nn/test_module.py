@@ -68,6 +68,15 @@ def test_train_and_eval_reach_every_module():
     assert all(module.training for module in block.train().modules())
 
 
+def test_a_submodule_may_stay_in_evaluation():
+    class Frozen(nn.Sequential):
+        def train(self, mode=True):
+            return super().train(False)
+
+    net = nn.Sequential(Frozen(nn.Dropout()), nn.Dropout()).train()
+    assert [module.training for module in net.modules()] == [True, False, False, True]
+
+
 def test_parameters_stay_the_same_objects_when_moved(be):
     block = Block()
     before = list(block.parameters())
