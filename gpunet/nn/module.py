@@ -212,34 +212,37 @@ class Module:
         for parameter in self.parameters():
             if parameter.device != target.device:
                 source = backend.of(parameter.array)
-                gradient = parameter.grad
-                parameter.grad = None
+                gradient, parameter.grad = parameter.grad, None
                 parameter._move(target.from_numpy(source.to_numpy(parameter.array)))
-                if gradient is not None:
-                    parameter.grad = gradient.to(target.device)
+                parameter.grad = None if gradient is None else gradient.to(target.device)
         self._replace_buffers(lambda buffer: buffer.to(target.device))
         return self
 
     def double(self) -> Module:
-        """Convert parameters and floating-point buffers to float64. Returns the module."""
+        """Convert parameters, their gradients and floating-point buffers to float64. Returns the module."""
         return self._astype("float64")
 
     def float(self) -> Module:
-        """Convert parameters and floating-point buffers to float32. Returns the module."""
+        """Convert parameters, their gradients and floating-point buffers to float32. Returns the module."""
         return self._astype("float32")
 
     def half(self) -> Module:
-        """Convert parameters and floating-point buffers to float16. Returns the module."""
+        """Convert parameters, their gradients and floating-point buffers to float16. Returns the module."""
         return self._astype("float16")
 
     def bfloat16(self) -> Module:
-        """Convert parameters and floating-point buffers to bfloat16 (needs ml_dtypes). Returns the module."""
+        """Convert parameters, their gradients and floating-point buffers to bfloat16 (needs ml_dtypes).
+
+        Returns the module.
+        """
         return self._astype(dtypes.bfloat16())
 
     def _astype(self, dtype: npt.DTypeLike) -> Module:
         for parameter in self.parameters():
-            parameter.grad = None
-            parameter._move(ops.cast(parameter.array, dtype))
+            if parameter.dtype != dtype:
+                gradient, parameter.grad = parameter.grad, None
+                parameter._move(ops.cast(parameter.array, dtype))
+                parameter.grad = None if gradient is None else gradient.to(np.dtype(dtype))
         self._replace_buffers(lambda buffer: buffer.to(np.dtype(dtype)) if dtypes.is_float(buffer.dtype) else buffer)
         return self
 

@@ -219,6 +219,17 @@ def test_buffers_move_and_integers_keep_their_dtype(be):
     assert be.to_numpy(module.scale.array).tolist() == [1, 2] and be.to_numpy(module.count.array) == 7
 
 
+def test_gradients_are_converted_with_their_parameters(be):
+    layer = nn.Linear(3, 2).to(be.device)
+    layer(gpunet.tensor([[1.0, 2.0, 3.0]], device=be.device)).sum().backward()
+    kept = layer.weight.array, layer.weight.grad.array
+    layer.float()
+    assert layer.weight.array is kept[0] and layer.weight.grad.array is kept[1], "float32 it is already"
+    layer.double()
+    assert layer.weight.grad.dtype == layer.bias.grad.dtype == np.float64
+    assert be.to_numpy(layer.weight.grad.array).tolist() == [[1, 2, 3]] * 2
+
+
 def test_buffers_are_loaded_into_the_same_tensors(be):
     module = Counting().to(be.device)
     scale, count = module.scale, module.count
