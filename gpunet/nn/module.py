@@ -133,14 +133,21 @@ class Module:
 
     # Walking.
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """Yield (name, module) for this module and all below it."""
+    def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
+        """Yield (name, module) for this module and all below it; one that has several names comes with the first."""
+        seen: set[Module] = set()
+        for name, module in self._named_places(prefix):
+            if not (remove_duplicate and module in seen):
+                seen.add(module)
+                yield name, module
+
+    def _named_places(self, prefix: str) -> Iterator[tuple[str, Module]]:
         yield prefix, self
         for name, module in self._modules.items():
-            yield from module.named_modules(f"{prefix}.{name}" if prefix else name)
+            yield from module._named_places(f"{prefix}.{name}" if prefix else name)
 
     def modules(self) -> Iterator[Module]:
-        """Yield this module and all below it."""
+        """Yield this module and all below it, each once."""
         return (module for _, module in self.named_modules())
 
     def children(self) -> Iterator[Module]:
@@ -260,7 +267,7 @@ class Module:
         Those of a module come before those of its children. What two modules share has two names.
         """
         state: dict[str, Tensor] = {}
-        for prefix, module in self.named_modules():
+        for prefix, module in self.named_modules(remove_duplicate=False):
             saved = {name: buffer for name, buffer in module._buffers.items() if name not in module._transient}
             for name, tensor in (*module._parameters.items(), *saved.items()):
                 if tensor is not None:

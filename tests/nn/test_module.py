@@ -206,6 +206,9 @@ def test_the_order_and_names_of_a_state_are_pytorchs(torch):
     theirs, ours = build(torch), build(gpunet)
     assert list(ours.state_dict()) == list(theirs.state_dict())
     assert len(list(ours.parameters())) == len(list(theirs.parameters()))
+    assert len(list(ours.modules())) == len(list(theirs.modules()))
+    for both in ({}, {"remove_duplicate": False}):
+        assert [name for name, _ in ours.named_modules(**both)] == [name for name, _ in theirs.named_modules(**both)]
     ours.load_state_dict({name: tensor.numpy() for name, tensor in theirs.state_dict().items()})
 
 
