@@ -87,12 +87,15 @@ class DataLoader:
         return (self._batch(order[start : start + self.batch_size]) for start in starts)
 
     def _batch(self, indices: Any) -> Any:
-        """Gather one batch; a list from `__getitems__` holds examples, everything else is a batch already."""
-        if hasattr(self.dataset, "__getitems__"):
-            gathered = self.dataset.__getitems__(indices)
-            if not isinstance(gathered, list):
-                return gathered
+        """Gather one batch; a list from `__getitems__` holds examples, everything else is a batch already.
+
+        A `collate_fn` gets examples in any case.
+        """
+        gathered = self.dataset.__getitems__(indices) if hasattr(self.dataset, "__getitems__") else None
+        if isinstance(gathered, list):
             examples = gathered
+        elif gathered is not None and self.collate_fn is None:
+            return gathered
         else:
             examples = [self.dataset[index] for index in indices.tolist()]
         return (self.collate_fn or default_collate)(examples)

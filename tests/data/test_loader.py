@@ -141,6 +141,15 @@ def test_loader_takes_a_plain_list():
     assert [batch.tolist() for batch in DataLoader([1.5, 2.5, 3.5], 2)._batches()] == [[1.5, 2.5], [3.5]]
 
 
+def test_a_collate_fn_gets_examples_from_a_dataset_that_makes_batches_too(dataset):
+    def flipped(examples):
+        return default_collate([(-image, label) for image, label in examples])
+
+    for whole in (dataset, Subset(dataset, range(7))):
+        images, labels = next(iter(DataLoader(whole, 2, collate_fn=flipped)))
+        assert images.numpy().tolist() == [[0, -1], [-2, -3]] and labels.numpy().tolist() == [0, 1]
+
+
 def test_loader_uses_the_given_collate_fn():
     loader = DataLoader(Examples(lambda i: "abcde"[i]), 2, collate_fn=lambda examples: np.array([*map(ord, examples)]))
     assert [batch.numpy().tolist() for batch in loader] == [[97, 98], [99, 100], [101]]
