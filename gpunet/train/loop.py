@@ -118,7 +118,7 @@ def evaluate(model: Module, loader: DataLoader) -> tuple[float, float]:
 
 def _evaluate(model: Module, loader: DataLoader) -> tuple[float, npt.NDArray[np.int64]]:
     """Return mean cross entropy and the confusion matrix, (C, C) as in `viz.confusion_matrix`."""
-    was_training = model.training
+    modes = {module: module.training for module in model.modules()}
     model.eval()
     loss, confusion = 0.0, np.zeros((0, 0), np.int64)
     try:
@@ -130,7 +130,8 @@ def _evaluate(model: Module, loader: DataLoader) -> tuple[float, npt.NDArray[np.
                 counts = confusion_matrix(targets, predictions, logits.size(1))
                 confusion = counts + (confusion if confusion.size else 0)
     finally:
-        model.train(was_training)
+        for module, training in modes.items():
+            module.training = training
     return loss / max(int(confusion.sum()), 1), confusion
 
 

@@ -49,11 +49,12 @@ def test_an_empty_test_set_has_accuracy_0(images):
 
 
 def test_evaluation_leaves_the_mode_as_it_was(images):
-    model = nn.Linear(4, 3)
-    for training in (True, False):
-        model.train(training)
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    for modes in ([True] * 3, [True, True, False], [False] * 3):  # the second: a batch norm that is frozen
+        for module, training in zip(model.modules(), modes, strict=True):
+            module.training = training
         evaluate(model, DataLoader(images, 3))
-        assert model.training == training
+        assert [module.training for module in model.modules()] == modes
 
 
 def test_training_batches_are_augmented_and_test_batches_are_not(images):
