@@ -58,7 +58,6 @@ def fit(
     from tqdm import tqdm
 
     history = []
-    rates = [group["lr"] for group in optimizer.param_groups]
     for epoch in range(1, epochs + 1):
         model.train()
         started = time.perf_counter()
@@ -72,16 +71,13 @@ def fit(
             mininterval=0.5,
         ) as bar:
             for step, (inputs, targets) in enumerate(train_loader, start=1):
-                if schedule is not None:
-                    done = (epoch - 1 + (step - 1) / len(train_loader)) / epochs
-                    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                        group["lr"] = rate * schedule(done)
                 optimizer.zero_grad()
                 if augment is not None:
                     inputs = augment(inputs)
                 loss = F.cross_entropy(model(inputs), targets)
                 loss.backward()
-                optimizer.step()
+                done = (epoch - 1 + (step - 1) / len(train_loader)) / epochs
+                _scaled_step(optimizer, 1.0 if schedule is None else schedule(done))
                 with no_grad():
                     total = loss.detach() if total is None else total + loss.detach()
                 if step % _READ_EVERY == 0 or step == len(train_loader):
@@ -101,6 +97,18 @@ def fit(
         if run is not None:
             run.finish_epoch(model, row, confusion)
     return history
+
+
+def _scaled_step(optimizer: Optimizer, factor: float) -> None:
+    """Take a step with all learning rates times a factor; the optimizer keeps its own."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    try:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * factor
+        optimizer.step()
+    finally:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
 
 
 def _check_finite(loss: float, epoch: int, step: int) -> None:

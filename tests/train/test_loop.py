@@ -70,3 +70,17 @@ def test_training_batches_are_augmented_and_test_batches_are_not(images):
     fit(model, loader, loader, optim.SGD(model.parameters(), 0.1), epochs=2, augment=augment, progress=False)
     assert seen == [3, 3, 1] * 2
     assert np.array_equal(model.weight.detach().numpy(), weight), "inputs of zeros give the weight no gradient"
+
+
+def test_a_schedule_scales_the_steps_and_leaves_the_optimizers_rates(images):
+    class Recorded(optim.SGD):
+        def step(self):
+            rates.append([group["lr"] for group in self.param_groups])
+            super().step()
+
+    rates, model, loader = [], nn.Linear(4, 3), DataLoader(images, 4)
+    optimizer = Recorded([{"params": [model.weight]}, {"params": [model.bias], "lr": 8.0}], lr=4.0)
+    for _ in range(2):
+        fit(model, loader, loader, optimizer, epochs=2, schedule=lambda done: 1 - done, progress=False)
+    assert rates == [[4, 8], [3, 6], [2, 4], [1, 2]] * 2
+    assert [group["lr"] for group in optimizer.param_groups] == [4, 8]
