@@ -79,7 +79,8 @@ def fit(
                 done = (epoch - 1 + (step - 1) / len(train_loader)) / epochs
                 _scaled_step(optimizer, 1.0 if schedule is None else schedule(done))
                 with no_grad():
-                    total = loss.detach() if total is None else total + loss.detach()
+                    exact = loss.detach().double()  # in float16, a sum of ones stays at 2048
+                    total = exact if total is None else total + exact
                 if step % _READ_EVERY == 0 or step == len(train_loader):
                     _check_finite(loss.item(), epoch, step)
                     bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)

@@ -5,7 +5,7 @@ import pytest
 
 from gpunet import nn, optim
 from gpunet.data import DataLoader, TensorDataset
-from gpunet.tensor import Tensor
+from gpunet.tensor import Tensor, no_grad
 from gpunet.train import evaluate, fit
 
 
@@ -84,3 +84,12 @@ def test_a_schedule_scales_the_steps_and_leaves_the_optimizers_rates(images):
         fit(model, loader, loader, optimizer, epochs=2, schedule=lambda done: 1 - done, progress=False)
     assert rates == [[4, 8], [3, 6], [2, 4], [1, 2]] * 2
     assert [group["lr"] for group in optimizer.param_groups] == [4, 8]
+
+
+def test_the_loss_of_16_bits_is_averaged_over_any_number_of_batches():
+    images = TensorDataset(np.zeros((2100, 1), np.float16), np.zeros(2100, np.int64))
+    model, loader = nn.Linear(1, 2).half(), DataLoader(images, 1)
+    with no_grad():
+        model.bias.zero_()
+    row = fit(model, loader, DataLoader(images, 300), optim.SGD(model.parameters(), 0.0), epochs=1, progress=False)[0]
+    assert row["train_loss"] == pytest.approx(np.log(2), rel=1e-3)
