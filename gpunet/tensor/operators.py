@@ -127,6 +127,15 @@ class Operators:
     def __itruediv__(self, other: Tensor | Number) -> Tensor:
         return self.div_(other)
 
+    # Comparisons are not there; Python's == would compare identities without a word.
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, _OPERANDS) or hasattr(other, "dtype"):
+            raise TypeError("Tensor == and != are not in gpunet\n  hint: compare the bare arrays, x.array == y.array")
+        return NotImplemented
+
+    __hash__ = object.__hash__
+
     # Sums.
 
     def sum(self, dim: Dims = None, keepdim: bool = False) -> Tensor:

@@ -88,7 +88,8 @@ def backward(root: Node, gradient: Array, retain_graph: bool) -> None:
         needs = [edge is not None for edge in node.edges]
         into: list[Array | None] = []
         for i, edge in enumerate(node.edges):
-            first_use = edge is not None and not isinstance(edge, Node) and edge not in node.edges[:i]
+            is_leaf = edge is not None and not isinstance(edge, Node)
+            first_use = is_leaf and not any(edge is earlier for earlier in node.edges[:i])
             into.append(edge._gradient_slot() if first_use else None)  # type: ignore[union-attr]
         results = node.op.run_grad(gy, saved, node.attrs, needs, into)
         if not retain_graph:

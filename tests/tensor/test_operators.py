@@ -223,6 +223,14 @@ MISTAKES = [
     (lambda x: gpunet.cat([x[0, 0]]), gpunet.ShapeError, r"an array has no axes(.|\n)*hint: x\[None\]"),
     (lambda x: gpunet.cat([x, x.float()]), gpunet.DTypeError, "cat: the inputs have different dtypes"),
     (lambda x: gpunet.cat([x, 1.0]), gpunet.DTypeError, r"cat: x1 is not a Tensor"),
+    (
+        lambda x: x == x,
+        TypeError,
+        r"== and != are not in gpunet(.|\n)*hint: compare the bare arrays, x\.array == y\.array",
+    ),
+    (lambda x: x != 1, TypeError, "== and != are not in gpunet"),
+    (lambda x: x.array == x, TypeError, "== and != are not in gpunet|Unsupported type"),
+    (lambda x: 3.0 in x, TypeError, "== and != are not in gpunet"),
     (lambda x: x * "2", TypeError, "unsupported operand|can't multiply"),
     (lambda x: x - [1.0], TypeError, "unsupported operand"),
     (lambda x: np.ones((3, 4)) * x, TypeError, "unsupported operand"),
@@ -236,6 +244,12 @@ MISTAKES = [
     ),
     (lambda x: gpunet.div(1, 2), gpunet.DTypeError, "there is no array"),
 ]
+
+
+def test_a_tensor_is_equal_to_nothing_else_and_a_key():
+    x, y = gpunet.tensor([1.0]), gpunet.tensor([1.0])
+    assert x != "1" and x not in ["1", None]
+    assert {x: 1, y: 2}[x] == 1 and x in {x} and y not in {x}
 
 
 @pytest.mark.parametrize(("call", "kind", "text"), MISTAKES, ids=range(len(MISTAKES)))
