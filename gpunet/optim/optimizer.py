@@ -70,7 +70,8 @@ class Optimizer:
                 if chunks is not None:
                     self._update(flat, chunks, group)
                     for parameter in flat.parameters:
-                        parameter._storage.version += 1
+                        if parameter._grad is not None:
+                            parameter._storage.version += 1
 
     def state_dict(self) -> dict[str, Any]:
         """Return settings and state in PyTorch's structure: a snapshot on the CPU, which later steps leave alone.

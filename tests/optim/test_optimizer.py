@@ -50,3 +50,17 @@ def test_a_copied_model_is_clipped_by_its_own_gradients(be):
     twin(gpunet.tensor([[3.0, 4.0, 12.0]], device=be.device)).sum().backward()  # rows (3, 4, 12), bias 1
     assert nn.utils.clip_grad_norm_(twin.parameters(), 1.0).item() == pytest.approx(np.sqrt(2 * (13**2 + 1)))
     assert nn.utils.get_total_norm([p.grad for p in twin.parameters()]).item() == pytest.approx(1, rel=1e-5)
+
+
+def test_a_step_leaves_graphs_of_parameters_without_a_gradient_alone(be):
+    first, second = (nn.Parameter(be.from_numpy(np.array([3.0]))) for _ in range(2))
+    optimizer = optim.SGD([first, second], lr=0.5)
+    for _ in range(2):  # the first step moves the parameters
+        optimizer.zero_grad()
+        changed, kept = first * first, second * second
+        first.relu().backward()
+        optimizer.step()
+    kept.backward()
+    assert second.grad.item() == 6
+    with pytest.raises(RuntimeError, match="mul: x, which its gradient needs, was changed"):
+        changed.backward()
