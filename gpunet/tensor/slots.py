@@ -14,6 +14,7 @@ from gpunet.ops.chunks import cut
 
 __all__ = ["GradientSlots", "view_run"]
 
+_TABLES = 64  # kept at once: a network that leaves out other layers in every step has new ones without end
 _ALIGNMENT = 32  # elements: every parameter starts on a 128-byte line
 
 
@@ -42,9 +43,11 @@ class GradientSlots:
         self._tables: dict[tuple[int, ...], Array] = {}
 
     def table(self, slots: Iterable[int]) -> Array:
-        """Return the chunk table of some slots; each set of them is uploaded once."""
+        """Return the chunk table of some slots; it is uploaded once, unless many other sets are asked for."""
         key = tuple(sorted(slots))
         if key not in self._tables:
+            if len(self._tables) >= _TABLES:
+                self._tables.clear()
             rows = np.array([row for slot in key for row in self.rows[slot]], np.int64).reshape(-1, 3)
             self._tables[key] = self._backend.from_numpy(rows)
         return self._tables[key]

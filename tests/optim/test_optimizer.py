@@ -10,6 +10,7 @@ import pytest
 
 import gpunet
 from gpunet import nn, optim
+from tests.optim.steps import parameters
 
 
 def unpickled(value):
@@ -64,3 +65,18 @@ def test_a_step_leaves_graphs_of_parameters_without_a_gradient_alone(be):
     assert second.grad.item() == 6
     with pytest.raises(RuntimeError, match="mul: x, which its gradient needs, was changed"):
         changed.backward()
+
+
+def test_memory_does_not_grow_with_the_choices_of_parameters(be):
+    params = parameters(be, *[(1,)] * 8)
+    optimizer = optim.SGD(params, lr=1.0)
+    for chosen in range(1, 256):
+        optimizer.zero_grad()
+        for i, parameter in enumerate(params):
+            parameter.grad = gpunet.Tensor(be.from_numpy(np.ones(1))) if chosen >> i & 1 else None
+        before = [parameter.item() for parameter in params]
+        optimizer.step()
+        moved = [round(old - parameter.item(), 6) for old, parameter in zip(before, params, strict=True)]
+        assert moved == [chosen >> i & 1 for i in range(8)]
+    slots, _ = params[0]._home
+    assert len(slots._tables) <= 64
