@@ -35,8 +35,12 @@ class Optimizer:
             self.add_param_group(group)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters with settings of their own: {"params": ..., "lr": ...}."""
-        parameters = list(param_group["params"])
+        """Add parameters (or one) with settings of their own: {"params": ..., "lr": ...}."""
+        if not isinstance(param_group, dict) or "params" not in param_group:
+            got = f"one with {[*param_group]}" if isinstance(param_group, dict) else f"a {type(param_group).__name__}"
+            raise TypeError(f"{type(self).__name__}: expected a dict with 'params' for each group, got {got}")
+        params = param_group["params"]
+        parameters = [params] if isinstance(params, Tensor) else list(params)
         known = {p for group in self.param_groups for p in group["params"]}
         for parameter in parameters:
             if not isinstance(parameter, Parameter):

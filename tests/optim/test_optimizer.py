@@ -80,3 +80,14 @@ def test_memory_does_not_grow_with_the_choices_of_parameters(be):
         assert moved == [chosen >> i & 1 for i in range(8)]
     slots, _ = params[0]._home
     assert len(slots._tables) <= 64
+
+
+def test_a_group_may_hold_one_parameter_and_must_hold_some(be):
+    first, second = parameters(be, (2,), (2,))
+    optimizer = optim.SGD([{"params": first}], lr=1.0)
+    assert optimizer.param_groups[0]["params"] == [first]
+    for groups, text in (([{"lr": 1.0}], r"got one with \['lr'\]"), ([{"params": first}, second], "got a Parameter")):
+        with pytest.raises(TypeError, match=f"SGD: expected a dict with 'params' for each group, {text}"):
+            optim.SGD(groups)
+    with pytest.raises(TypeError, match="got a list"):
+        optimizer.add_param_group([second])
