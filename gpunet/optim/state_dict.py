@@ -7,7 +7,7 @@ Parameters are numbered through, in the order of the groups.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ def pack(groups: list[Group], states: Mapping[Parameter, ParameterState], count_
 
 def checked_groups(name: str, groups: list[Group], defaults: Group, state_dict: Mapping[str, Any]) -> list[Group]:
     """Return the saved settings of each group; what is missing has its default."""
-    if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= state_dict.keys():
+    if not _is_state_dict(state_dict):
         raise ValueError(f"{name}.load_state_dict: expected a dict with 'state' and 'param_groups', from state_dict()")
     saved = state_dict["param_groups"]
     sizes, expected = ([len(group["params"]) for group in several] for several in (saved, groups))
@@ -109,6 +109,18 @@ def checked_states(
     if wrong:
         raise ShapeError(f"{name}.load_state_dict: shapes differ.\n  " + "\n  ".join(wrong))
     return states
+
+
+def _is_state_dict(value: Any) -> bool:
+    """Say whether a value has the structure that stands at the top of this file."""
+    if not isinstance(value, Mapping) or not {"state", "param_groups"} <= value.keys():
+        return False
+    state, groups = value["state"], value["param_groups"]
+    if not isinstance(state, Mapping) or not isinstance(groups, Sequence):
+        return False
+    return all(isinstance(entry, Mapping) for entry in (*state.values(), *groups)) and all(
+        "params" in g for g in groups
+    )
 
 
 def _parameters(groups: list[Group]) -> list[Parameter]:

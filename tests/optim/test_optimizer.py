@@ -91,3 +91,15 @@ def test_a_group_may_hold_one_parameter_and_must_hold_some(be):
             optim.SGD(groups)
     with pytest.raises(TypeError, match="got a list"):
         optimizer.add_param_group([second])
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [None, [], {"state": {}}, {"state": [], "param_groups": []}, {"state": {0: 1}, "param_groups": [{"params": [0]}]}]
+    + [{"state": {}, "param_groups": groups} for groups in (3, [{}], ["params"])],
+    ids=str,
+)
+def test_what_is_no_state_dict_is_refused(broken):
+    optimizer = optim.SGD([nn.Parameter(np.ones(1))])
+    with pytest.raises(ValueError, match=r"SGD\.load_state_dict: expected a dict with 'state' and 'param_groups'"):
+        optimizer.load_state_dict(broken)
