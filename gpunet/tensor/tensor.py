@@ -479,23 +479,34 @@ def record(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> tuple[Tensor
 def tensor(
     data: Any, dtype: npt.DTypeLike | None = None, device: str | Device = "cpu", requires_grad: bool = False
 ) -> Tensor:
-    """Make a tensor from numbers, nested lists or a NumPy array, always by copying.
+    """Make a tensor from numbers, nested lists, a NumPy array or a CPU tensor, always by copying.
 
     Args:
-        data: Python floats become float32, ints int64; NumPy arrays keep their dtype.
+        data: Python floats become float32, ints int64; NumPy arrays and tensors keep their dtype.
         dtype: NumPy dtype to convert to.
         device: where the tensor shall live.
         requires_grad: ask for a gradient.
 
     Raises:
         DeviceError: there is no such device.
+        DTypeError: the data are not real numbers, or do not fit the dtype.
+        ShapeError: nested lists differ in length.
 
     Example:
         >>> tensor([[1.0, 2.0]]).shape
         (1, 2)
     """
-    array = np.array(data, dtype)
-    was_array = isinstance(data, np.ndarray | np.generic)
+    try:
+        array = np.array(data, dtype)
+    except (TypeError, OverflowError) as error:
+        raise DTypeError(f"tensor: the data do not become {dtype or 'an array'}: {error}") from None
+    except ValueError as error:
+        raise ShapeError(
+            f"tensor: the data are no array of numbers, or nested lists differ in length: {error}"
+        ) from None
+    if array.dtype.kind not in "biuf" and not is_float(array.dtype):
+        raise DTypeError(f"tensor: expected real numbers, got dtype {array.dtype}")
+    was_array = isinstance(data, np.ndarray | np.generic | Tensor)
     if dtype is None and array.dtype == np.float64 and not was_array:
         array = array.astype(np.float32)
     target = backend.get(backend.device(device))

@@ -21,6 +21,29 @@ def test_numbers_become_float32_and_int64_and_arrays_keep_their_dtype():
     assert gpunet.tensor([1, 2], dtype="float64").dtype == np.float64
 
 
+def test_a_tensor_of_a_tensor_keeps_its_dtype_and_has_its_own_memory():
+    source = gpunet.tensor(np.ones(2))
+    copied = gpunet.tensor(source)
+    source.zero_()
+    assert copied.dtype == np.float64 and copied.numpy().tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("data", "dtype", "kind", "text"),
+    [
+        (["a"], None, gpunet.DTypeError, "tensor: expected real numbers, got dtype <U1"),
+        (None, None, gpunet.DTypeError, "tensor: expected real numbers, got dtype object"),
+        ([1j], None, gpunet.DTypeError, "tensor: expected real numbers, got dtype complex128"),
+        ([[1], [1, 2]], None, gpunet.ShapeError, "nested lists differ in length"),
+        ([300], "uint8", gpunet.DTypeError, "tensor: the data do not become uint8"),
+        ([1], "foo", gpunet.DTypeError, "tensor: the data do not become foo"),
+    ],
+)
+def test_what_is_no_array_of_numbers_becomes_no_tensor(data, dtype, kind, text):
+    with pytest.raises(kind, match=text):
+        gpunet.tensor(data, dtype)
+
+
 def test_tensor_copies_and_from_numpy_shares():
     array = np.zeros(2)
     copied, shared = gpunet.tensor(array), gpunet.from_numpy(array)
