@@ -34,7 +34,7 @@ class Tensor(Operators):
 
     Attributes:
         array: the array; the only way to it.
-        requires_grad: whether `backward` computes a gradient for it.
+        requires_grad: whether `backward` computes a gradient for it; may be assigned, as `requires_grad_` does.
         grad: the gradient, a Tensor of the same shape, or None.
     """
 
@@ -112,6 +112,10 @@ class Tensor(Operators):
     def requires_grad(self) -> bool:
         """Whether `backward` computes a gradient for it."""
         return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Start (or stop) asking for a gradient; only of floating-point leaves. Returns the tensor."""

@@ -101,6 +101,17 @@ def test_only_floats_require_gradients():
         gpunet.tensor([1.0], requires_grad=True).relu().requires_grad_(False)
 
 
+def test_requires_grad_may_be_assigned():
+    x = gpunet.tensor([1.0])
+    x.requires_grad = True
+    y = x.relu()
+    assert x.requires_grad and y.requires_grad
+    with pytest.raises(RuntimeError, match="only leaf tensors can be changed"):
+        y.requires_grad = False
+    x.requires_grad = False
+    assert not x.relu().requires_grad
+
+
 def test_unknown_names_say_so():
     with pytest.raises(AttributeError, match=r"Tensor\.svd is not in gpunet"):
         gpunet.tensor([1.0]).svd()
