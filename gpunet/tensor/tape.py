@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -157,7 +158,13 @@ class no_grad:
         _mode.enabled = self._before
 
     def __call__(self, function: F) -> F:
-        """Return the function with recording switched off while it runs."""
+        """Return the function with recording switched off while it runs.
+
+        Raises:
+            TypeError: it is a generator function, whose body runs later.
+        """
+        if inspect.isgeneratorfunction(function):
+            raise TypeError("no_grad: a generator runs after its call\n  hint: with gpunet.no_grad(): ... in its body")
 
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:

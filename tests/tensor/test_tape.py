@@ -80,6 +80,14 @@ def test_nothing_is_recorded_within_no_grad(be):
     assert not forward().requires_grad
 
 
+def test_no_grad_refuses_a_generator_which_would_record():
+    with pytest.raises(TypeError, match="no_grad: a generator runs after its call"):
+
+        @gpunet.no_grad()
+        def halves(x):
+            yield x * 0.5
+
+
 def test_no_grad_ends_when_an_exception_leaves_it():
     with pytest.raises(KeyError), gpunet.no_grad():
         raise KeyError
