@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,13 @@ from gpunet.errors import ShapeError
 from gpunet.tensor import Parameter, Tensor, no_grad
 
 __all__ = ["Module"]
+
+
+class IncompatibleKeys(NamedTuple):
+    """Names that a module has and a state dict has not, and the other way round."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
 
 
 class Module:
@@ -274,21 +281,34 @@ class Module:
                     state[f"{prefix}.{name}" if prefix else name] = tensor.detach()
         return state
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
         """Copy what `state_dict` names from a mapping to Tensors or NumPy arrays; checked before the first is written.
 
         Args:
-            state_dict: what `state_dict` returned, from any device.
-            strict: names that are missing or unknown are errors.
+            state_dict: what `state_dict` returned, from any device; values are converted to the module's dtypes.
+            strict: names that are missing or unexpected are errors.
+
+        Returns:
+            (missing_keys, unexpected_keys), for strict=False.
 
         Raises:
-            KeyError: names are missing or unknown.
+            RuntimeError: names are missing or unexpected.
+            TypeError: `state_dict` is no mapping to arrays.
             ShapeError: a shape differs.
         """
         own = self.state_dict()
-        missing, unknown = own.keys() - state_dict.keys(), state_dict.keys() - own.keys()
-        if strict and (missing or unknown):
-            raise KeyError(f"load_state_dict: missing {sorted(missing)}, unknown {sorted(unknown)}")
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"load_state_dict: expected a dict of Tensors or arrays, got {type(state_dict).__name__}")
+        for name, value in state_dict.items():
+            if not hasattr(value, "shape"):
+                raise TypeError(f"load_state_dict: {name!r} is no Tensor or array, got {type(value).__name__}")
+        missing = [name for name in own if name not in state_dict]
+        unexpected = [name for name in state_dict if name not in own]
+        if strict and (missing or unexpected):
+            raise RuntimeError(
+                f"load_state_dict: the names differ.\n  missing: {missing}\n  unexpected: {unexpected}\n"
+                "  hint: strict=False loads the others"
+            )
         wrong = [
             f"{name}: expected {own[name].shape}, got {tuple(state_dict[name].shape)}"
             for name in own.keys() & state_dict.keys()
@@ -304,6 +324,7 @@ class Module:
                 be = backend.of(own[name].array)
                 host = np.asarray(value).astype(own[name].dtype, order="K", copy=False)
                 own[name].copy_(Tensor(be.from_numpy(host)))
+        return IncompatibleKeys(missing, unexpected)
 
     # Showing.
 

@@ -105,9 +105,29 @@ def test_loading_checks_everything_before_the_first_write():
         model.load_state_dict(state)
     del state["5.bias"]
     state["6.bias"] = np.ones(1)
-    with pytest.raises(KeyError, match=r"missing \['5\.bias'\], unknown \['6\.bias'\]"):
+    with pytest.raises(
+        RuntimeError, match=r"the names differ\.\n  missing: \['5\.bias'\]\n  unexpected: \['6\.bias'\]"
+    ):
         model.load_state_dict(state)
     assert all(np.array_equal(model.state_dict()[name].numpy(), array) for name, array in before.items())
+
+
+@pytest.mark.torch
+def test_loading_a_part_says_what_was_left_out_as_pytorch_does(torch):
+    results = []
+    for framework, ones in ((gpunet, np.ones), (torch, torch.ones)):
+        model = framework.nn.Sequential(framework.nn.Linear(3, 2), framework.nn.Linear(2, 1))
+        missing, unexpected = model.load_state_dict({"1.weight": ones((1, 2)), "2.bias": ones(1)}, strict=False)
+        assert model[1].weight.detach().numpy().tolist() == [[1, 1]]
+        results.append((missing, unexpected))
+    assert results[0] == results[1] == (["0.weight", "0.bias", "1.bias"], ["2.bias"])
+
+
+def test_only_a_mapping_to_arrays_is_loaded():
+    with pytest.raises(TypeError, match="expected a dict of Tensors or arrays, got list"):
+        nn.Linear(1, 1).load_state_dict([])
+    with pytest.raises(TypeError, match="'bias' is no Tensor or array, got list"):
+        nn.Linear(1, 1).load_state_dict({"weight": np.ones((1, 1)), "bias": [1.0]})
 
 
 def test_the_text_is_pytorchs():
@@ -240,7 +260,7 @@ def test_buffers_are_loaded_into_the_same_tensors(be):
     module.load_state_dict({**state, "scale": np.array([3.0, 4.0]), "count": np.array(9)})
     assert module.scale is scale and be.to_numpy(scale.array).tolist() == [3, 4]
     assert module.count is count and be.to_numpy(count.array) == 9 and count.dtype == np.int64
-    with pytest.raises(KeyError, match=r"missing \['count'\], unknown \['scratch'\]"):
+    with pytest.raises(RuntimeError, match=r"missing: \['count'\]\n  unexpected: \['scratch'\]"):
         module.load_state_dict({**{name: state[name] for name in state if name != "count"}, "scratch": np.ones(1)})
 
 
