@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gpunet import backend
+from gpunet.backend.dtypes import is_half
 from gpunet.backend.random import Generator, default_generator
 from gpunet.errors import ShapeError
 from gpunet.tensor import Tensor, no_grad
@@ -30,7 +31,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
     """Fill a tensor with numbers drawn uniformly from [a, b).
 
     Args:
-        tensor: changed in place, and returned.
+        tensor: of a float dtype, changed in place, and returned; 16-bit floats are drawn in float32 and rounded.
         a, b: bounds.
         generator: source of randomness; that of `gpunet.manual_seed` by default.
 
@@ -39,7 +40,8 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
         >>> gpunet.nn.init.uniform_(gpunet.tensor([0.0, 0.0]), 2.0, 3.0).array.min() >= 2
         np.True_
     """
-    values = (generator or default_generator).uniform(tensor.shape, a, b, np.dtype(tensor.dtype))
+    drawn = np.dtype(np.float32) if is_half(tensor.dtype) else tensor.dtype
+    values = (generator or default_generator).uniform(tensor.shape, a, b, drawn).astype(tensor.dtype, copy=False)
     with no_grad():
         return tensor.copy_(Tensor(backend.of(tensor.array).from_numpy(values)))
 

@@ -161,6 +161,23 @@ def test_weights_lie_within_their_bounds_and_depend_on_the_seed_only():
     assert abs(first["conv2.bias"].numpy()).max() <= bound
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_layers_start_in_16_bits_with_the_rounded_weights(be, dtype):
+    dtype = getattr(gpunet, dtype)
+    for make in (lambda **kwargs: nn.Linear(3, 2, **kwargs), lambda **kwargs: nn.Conv2d(2, 3, 3, **kwargs)):
+        gpunet.manual_seed(1)
+        direct = make(device=be.device, dtype=dtype)
+        gpunet.manual_seed(1)
+        converted = make()._astype(dtype)
+        for a, b in zip(direct.parameters(), converted.parameters(), strict=True):
+            assert a.dtype == dtype and be.to_numpy(a.array).tobytes() == b.detach().numpy().tobytes()
+
+
+def test_integers_are_not_initialised():
+    with pytest.raises(gpunet.DTypeError, match="random numbers are not made in this dtype"):
+        nn.init.uniform_(gpunet.tensor([1, 2]))
+
+
 def test_every_device_starts_with_the_same_bits(be):
     gpunet.manual_seed(1)
     direct = nn.Conv2d(2, 3, 3, device=be.device)
