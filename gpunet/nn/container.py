@@ -40,5 +40,11 @@ class Sequential(Module):
     def __iter__(self) -> Iterator[Module]:
         return self.children()
 
-    def __getitem__(self, index: int) -> Module:
-        return list(self.children())[index]
+    def __getitem__(self, index: int | slice) -> Module:
+        """Return one module, or a Sequential of some, which keep their names."""
+        if not isinstance(index, slice):
+            return list(self.children())[index]
+        part = Sequential()
+        for name, module in list(self._modules.items())[index]:
+            part.add_module(name, module)
+        return part

@@ -130,6 +130,16 @@ def test_only_a_mapping_to_arrays_is_loaded():
         nn.Linear(1, 1).load_state_dict({"weight": np.ones((1, 1)), "bias": [1.0]})
 
 
+@pytest.mark.torch
+def test_a_part_of_a_sequential_is_pytorchs(torch):
+    def layers(framework):
+        return framework.nn.Sequential(framework.nn.Flatten(), framework.nn.Linear(3, 2), framework.nn.ReLU())
+
+    ours, theirs = layers(gpunet), layers(torch)
+    assert repr(ours[1:]) == repr(theirs[1:]) and list(ours[1:].state_dict()) == list(theirs[1:].state_dict())
+    assert ours[1:][0] is ours[1] and len(MLP()[:2]) == 2
+
+
 def test_the_text_is_pytorchs():
     assert repr(nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 2))) == (
         "Sequential(\n"
