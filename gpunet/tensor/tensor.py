@@ -272,13 +272,19 @@ class Tensor(Operators):
     def to(self, target: str | Device | npt.DTypeLike) -> Tensor:
         """Return the tensor on a device or in a dtype: itself if it is so already, else a copy.
 
-        A copy on another device starts a new history; one in another floating-point dtype is part of the tape.
+        A copy in another floating-point dtype is part of the tape; on another device, a leaf becomes a leaf of its own.
+
+        Raises:
+            RuntimeError: the tensor has a history, which does not go along to another device.
         """
         if not isinstance(target, str | Device):
             return self._astype(np.dtype(target))
         target = backend.device(target)
         if target == self.device:
             return self
+        if self._node is not None and grad_enabled():
+            way = f"from {target} to {self.device}"
+            raise RuntimeError(f"to: gradients do not go back {way}\n  hint: tensor.detach().to('{target}')")
         host = backend.of(self._array).to_numpy(self._array)
         result = Tensor(backend.get(target).from_numpy(host))
         return result.requires_grad_() if self._requires_grad and self._node is None else result

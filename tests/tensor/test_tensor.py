@@ -75,6 +75,18 @@ def test_a_tensor_goes_to_a_device_and_back_with_its_memory_layout(be):
     assert moved.to(be.device) is moved
 
 
+@pytest.mark.only_backends("emulated", "cupy")
+def test_a_history_does_not_end_at_another_device_without_a_word(be):
+    x = gpunet.tensor([1.0], device=be.device, requires_grad=True)
+    y = x * 2.0
+    assert x.cpu().requires_grad and x.cpu().is_leaf
+    with pytest.raises(RuntimeError, match=r"to: gradients do not go back from cpu to .*\n  hint: tensor\.detach\(\)"):
+        y.cpu()
+    assert y.detach().cpu().item() == 2
+    with gpunet.no_grad():
+        assert not y.cpu().requires_grad
+
+
 def test_item_and_numbers(be):
     x = Tensor(be.from_numpy(np.array([2.5])))
     assert (x.item(), float(x), int(x), bool(x)) == (2.5, 2.5, 2, True)
