@@ -272,6 +272,9 @@ class Module:
         """Return parameters and persistent buffers by name; the tensors share memory with them.
 
         Those of a module come before those of its children. What two modules share has two names.
+
+        Memory: shared until the parameters move, to another device or dtype, or to an optimizer's flat buffers at its
+        first step. Copy what shall last, with `copy.deepcopy`.
         """
         state: dict[str, Tensor] = {}
         for prefix, module in self.named_modules(remove_duplicate=False):

@@ -138,7 +138,11 @@ class Tensor(Operators):
 
     @property
     def grad(self) -> Tensor | None:
-        """The gradient; None before the first backward and after `zero_grad`."""
+        """The gradient; None before the first backward and after `zero_grad`.
+
+        Parameters of an optimizer have one memory for all their gradients: the first backward after `zero_grad`
+        overwrites it, in tensors that were taken from here before, too. Copy what shall last, with `copy.deepcopy`.
+        """
         return None if self._grad is None else Tensor(self._grad)
 
     @grad.setter
