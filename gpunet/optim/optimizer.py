@@ -142,7 +142,8 @@ class Optimizer:
     def _flatten(self) -> None:
         """Move the parameters of every group to flat buffers, unless they are there."""
         for group, buffers in zip(self.param_groups, self._buffers, strict=True):
-            if not buffers or not all(flat.current() for flat in buffers):
+            gathered = {parameter for flat in buffers for parameter in flat.parameters}
+            if gathered != {*group["params"]} or not all(flat.current() for flat in buffers):
                 buffers[:] = _gather(group["params"], buffers)
 
     def _needed_state(self, settings: dict[str, Any]) -> tuple[str, ...]:

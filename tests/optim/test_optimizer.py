@@ -103,3 +103,18 @@ def test_what_is_no_state_dict_is_refused(broken):
     optimizer = optim.SGD([nn.Parameter(np.ones(1))])
     with pytest.raises(ValueError, match=r"SGD\.load_state_dict: expected a dict with 'state' and 'param_groups'"):
         optimizer.load_state_dict(broken)
+
+
+def test_a_group_may_be_changed_between_steps(be):
+    first, late = parameters(be, (2,), (3,))
+    optimizer = optim.SGD([first], lr=1.0, momentum=0.5)
+    params = optimizer.param_groups[0]["params"]
+    moved = []
+    for change in (lambda: None, lambda: params.append(late), lambda: params.remove(first)):
+        change()
+        before = [be.to_numpy(p.array).copy() for p in (first, late)]
+        for parameter in (first, late):
+            parameter.grad = gpunet.Tensor(be.from_numpy(np.ones(parameter.shape)))
+        optimizer.step()
+        moved.append([float(b[0] - be.to_numpy(p.array)[0]) for b, p in zip(before, (first, late), strict=True)])
+    assert np.allclose(moved, [[1, 0], [1.5, 1], [0, 1.5]]), "momentum goes on, and starts with the first step"
