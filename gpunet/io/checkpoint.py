@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from gpunet.errors import DTypeError, FormatError, layout_message
 from gpunet.io.safetensors import load_file, save_file
+from gpunet.tensor import Tensor
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
@@ -29,7 +30,8 @@ def save_checkpoint(value: Any, path: str | os.PathLike[str]) -> None:
     """Write a nested value as one file, replacing an old file in one step.
 
     Args:
-        value: dicts (keys str or int), lists, tuples, str, int, float, bool, None and NumPy arrays, nested.
+        value: dicts (keys str or int), lists, tuples, str, int, float, bool, None, NumPy arrays and Tensors, nested:
+            state dicts of modules and optimizers, for example. Tensors of any device are saved as arrays.
         path: the file.
     Raises:
         DTypeError: something else is in there; the message names its place.
@@ -37,9 +39,14 @@ def save_checkpoint(value: Any, path: str | os.PathLike[str]) -> None:
 
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "last.safetensors"
-    >>> save_checkpoint({"model": {"w": np.zeros(2)}, "step": 7, "optimizer": {"state": {0: (0.9, None)}}}, path)
-    >>> load_checkpoint(path)["optimizer"]
-    {'state': {0: (0.9, None)}}
+    >>> from gpunet import nn, optim
+    >>> model = nn.Linear(2, 1)
+    >>> optimizer = optim.Adam(model.parameters())
+    >>> save_checkpoint({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 7}, path)
+    >>> saved = load_checkpoint(path)
+    >>> model.load_state_dict(saved["model"])
+    IncompatibleKeys(missing_keys=[], unexpected_keys=[])
+    >>> optimizer.load_state_dict(saved["optimizer"])
     """
     tensors: dict[str, npt.NDArray[Any]] = {}
     tree = _pack(value, "", tensors, open_values=[])
@@ -50,7 +57,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Any:
     """Read a nested value that `save_checkpoint` wrote; every byte is checked.
 
     Returns:
-        The value, equal to the saved one; its arrays are C-contiguous, writable and in host memory.
+        The value, equal to the saved one, but with arrays for Tensors; arrays are C-contiguous, writable and in host
+        memory.
     Raises:
         FormatError: the file is damaged, no checkpoint, or of a newer version of gpunet.
         OSError: the file does not exist or cannot be read.
@@ -73,6 +81,8 @@ def _pack(value: Any, place: str, tensors: dict[str, npt.NDArray[Any]], open_val
     """Turn a value into JSON and put its arrays aside."""
     if value is None or type(value) in (str, bool, int, float):
         return value
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().numpy()
     if isinstance(value, np.ndarray):
         name = place or "value"
         # Different places can read alike: {"a/b": x, "a": {"b": y}}.
@@ -124,9 +134,9 @@ def _unsupported(place: str, found: str) -> DTypeError:
         layout_message(
             "save_checkpoint",
             f"the value at {place or 'the top'!r} cannot be saved.",
-            expected="dicts with str or int keys, lists, tuples, str, int, float, bool, None, NumPy arrays;"
-            f" got {found}",
-            hint="turn NumPy scalars into numbers with .item(), Tensors and CuPy arrays into NumPy arrays.",
+            expected="dicts with str or int keys, lists, tuples, str, int, float, bool, None, NumPy arrays,"
+            f" Tensors; got {found}",
+            hint="turn NumPy scalars into numbers with .item(), CuPy arrays into NumPy arrays.",
         )
     )
 

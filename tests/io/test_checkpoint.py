@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import gpunet
 from gpunet.errors import DTypeError, FormatError
 from gpunet.io import load_checkpoint, load_file, save_checkpoint, save_file
 
@@ -153,3 +154,36 @@ def test_checkpoint_of_version_1_still_loads(tmp_path):
     save_file({"w": np.ones(2)}, tmp_path / "x", {"gpunet.checkpoint": "1", "gpunet.tree": json.dumps(tree)})
     expected = {"w": np.ones(2), "step": 3, "pair": (1, None), "list": [True]}
     assert same(load_checkpoint(tmp_path / "x"), expected)
+
+
+def test_tensors_of_any_device_and_dtype_are_saved_as_arrays(be, tmp_path):
+    weight = gpunet.nn.Parameter(be.from_numpy(np.arange(6, dtype=np.float32).reshape(2, 3)))
+    save_checkpoint({"weight": weight, "half": weight.half(), "part": weight[:, 1]}, tmp_path / "x.safetensors")
+    saved = load_checkpoint(tmp_path / "x.safetensors")
+    assert same(saved["weight"], np.arange(6, dtype=np.float32).reshape(2, 3))
+    assert same(saved["half"], np.arange(6, dtype=np.float16).reshape(2, 3))
+    assert same(saved["part"], np.array([1, 4], np.float32))
+
+
+def test_training_goes_on_from_a_checkpoint_of_model_and_optimizer(be, tmp_path):
+    def run(interrupted):
+        model = gpunet.nn.Linear(3, 2, device=be.device)
+        with gpunet.no_grad():
+            for parameter in model.parameters():
+                parameter.zero_()
+        optimizer = gpunet.optim.Adam(model.parameters(), lr=0.1)
+        x = gpunet.Tensor(be.from_numpy(np.arange(12, dtype=np.float32).reshape(4, 3)))
+        for step in range(4):
+            optimizer.zero_grad()
+            gpunet.nn.functional.cross_entropy(model(x), gpunet.Tensor(be.from_numpy(np.arange(4) % 2))).backward()
+            optimizer.step()
+            if interrupted and step == 1:
+                save_checkpoint([model.state_dict(), optimizer.state_dict()], tmp_path / "x.safetensors")
+                model = gpunet.nn.Linear(3, 2, device=be.device)
+                optimizer = gpunet.optim.Adam(model.parameters())
+                saved = load_checkpoint(tmp_path / "x.safetensors")
+                model.load_state_dict(saved[0])
+                optimizer.load_state_dict(saved[1])
+        return [be.to_numpy(parameter.array).tobytes() for parameter in model.parameters()]
+
+    assert run(True) == run(False)
