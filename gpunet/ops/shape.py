@@ -11,6 +11,7 @@ from gpunet.backend import CONTIGUOUS, Array
 from gpunet.errors import ShapeError
 from gpunet.ops import arguments
 from gpunet.ops.base import Op
+from gpunet.ops.sums import axis_of
 
 __all__ = ["flatten", "reshape"]
 
@@ -74,7 +75,8 @@ def flatten(x: Array, start_dim: int = 0, end_dim: int = -1) -> Array:
         As `reshape`; an array without axes becomes one of one element.
 
     Raises:
-        ShapeError: an axis does not exist, or end_dim lies before start_dim.
+        IndexError: an axis does not exist.
+        ShapeError: end_dim lies before start_dim.
 
     Example:
         >>> flatten(np.zeros((2, 3, 4)), 1).shape
@@ -85,12 +87,8 @@ def flatten(x: Array, start_dim: int = 0, end_dim: int = -1) -> Array:
 
 def flat_shape(shape: tuple[int, ...], start_dim: int, end_dim: int) -> tuple[int, ...]:
     """Return the shape that flatten gives."""
-    count = max(len(shape), 1)
     dims = (arguments.integer("flatten", *dim) for dim in (("start_dim", start_dim), ("end_dim", end_dim)))
-    start, end = (dim + count if dim < 0 else dim for dim in dims)
-    if not 0 <= start <= end < count:
-        raise ShapeError(
-            f"flatten: there are no axes {start_dim} to {end_dim} in shape {shape}.\n"
-            f"  expected {-count} <= start_dim <= end_dim < {count}"
-        )
+    start, end = (axis_of(dim, len(shape), "flatten") for dim in dims)
+    if start > end:
+        raise ShapeError(f"flatten: axis {end_dim} lies before axis {start_dim} in shape {shape}.")
     return (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :])

@@ -187,8 +187,10 @@ def test_reshape_and_flatten(be):
         gpunet.ShapeError, match=r"reshape: the sizes do not fit(.|\n)*expected 24 elements, got shape \(5, -1\)"
     ):
         x.reshape(5, -1)
-    with pytest.raises(gpunet.ShapeError, match="flatten: there are no axes 2 to 1"):
+    with pytest.raises(gpunet.ShapeError, match="flatten: axis 1 lies before axis 2 in shape"):
         x.flatten(2, 1)
+    with pytest.raises(IndexError, match="flatten: dim is out of range"):
+        x.flatten(3)
 
 
 def test_to_another_dtype_is_part_of_the_tape(be):
