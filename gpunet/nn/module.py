@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from gpunet import backend, ops
 from gpunet.backend import CHANNELS_LAST, Device, dtypes
-from gpunet.errors import ShapeError
+from gpunet.errors import DTypeError, ShapeError
 from gpunet.tensor import Parameter, Tensor, no_grad
+from gpunet.tensor.destination import destination
 
 __all__ = ["Module"]
 
@@ -217,12 +218,44 @@ class Module:
             parameter.requires_grad_(requires_grad)
         return self
 
-    def to(self, device: str | Device) -> Module:
-        """Move parameters (which stay the same objects), their gradients and buffers to a device.
+    def to(
+        self,
+        target: str | Device | npt.DTypeLike | Tensor | None = None,
+        dtype: npt.DTypeLike | None = None,
+        non_blocking: bool = False,
+        *,
+        device: str | Device | None = None,
+    ) -> Module:
+        """Move parameters (which stay the same objects), their gradients and buffers to a device, convert their dtype.
+
+        Args:
+            target: a device, a dtype, or a tensor that has both; strings name devices.
+            dtype, device: the same by name. Buffers of integers keep their dtype.
+            non_blocking: has no effect; the argument is there so that PyTorch's calls fit.
 
         Returns the module.
+
+        Raises:
+            DeviceError: there is no such device.
+            DTypeError: the dtype is not floating-point.
         """
-        target = backend.get(backend.device(device))
+        place, kind = destination(target, dtype, device)
+        if kind is not None and not dtypes.is_float(kind):
+            raise DTypeError(f"to: a module takes a floating-point dtype, got {kind}")
+        if place is not None:
+            self._move(place)
+        return self if kind is None else self._astype(kind)
+
+    def cpu(self) -> Module:
+        """Move to the CPU. Returns the module."""
+        return self.to("cpu")
+
+    def cuda(self, device: int = 0) -> Module:
+        """Move to a GPU, the first one by default. Returns the module."""
+        return self.to(f"cuda:{device}")
+
+    def _move(self, device: Device) -> None:
+        target = backend.get(device)
         for parameter in self.parameters():
             if parameter.device != target.device:
                 source = backend.of(parameter.array)
@@ -230,7 +263,6 @@ class Module:
                 parameter._move(target.from_numpy(source.to_numpy(parameter.array)))
                 parameter.grad = None if gradient is None else gradient.to(target.device)
         self._replace_buffers(lambda buffer: buffer.to(target.device))
-        return self
 
     def double(self) -> Module:
         """Convert parameters, their gradients and floating-point buffers to float64. Returns the module."""

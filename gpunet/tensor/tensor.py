@@ -14,6 +14,7 @@ from gpunet.backend.dtypes import bfloat16, is_float
 from gpunet.errors import DeviceError, DTypeError, ShapeError, layout_message
 from gpunet.ops.arithmetic import Number
 from gpunet.ops.base import Op
+from gpunet.tensor.destination import destination
 from gpunet.tensor.operators import Operators
 from gpunet.tensor.slots import GradientSlots
 from gpunet.tensor.tape import Node, Storage, backward, grad_enabled
@@ -273,17 +274,35 @@ class Tensor(Operators):
     def __bool__(self) -> bool:
         return bool(self.item())
 
-    def to(self, target: str | Device | npt.DTypeLike) -> Tensor:
-        """Return the tensor on a device or in a dtype: itself if it is so already, else a copy.
+    def to(
+        self,
+        target: str | Device | npt.DTypeLike | Tensor | None = None,
+        dtype: npt.DTypeLike | None = None,
+        non_blocking: bool = False,
+        *,
+        device: str | Device | None = None,
+    ) -> Tensor:
+        """Return the tensor on a device and in a dtype: itself if it is so already, else a copy.
 
         A copy in another floating-point dtype is part of the tape; on another device, a leaf becomes a leaf of its own.
 
+        Args:
+            target: a device, a dtype, or a tensor that has both; strings name devices.
+            dtype, device: the same by name.
+            non_blocking: has no effect; the argument is there so that PyTorch's calls fit.
+
         Raises:
             RuntimeError: the tensor has a history, which does not go along to another device.
+
+        Example:
+            >>> tensor([1, 2]).to("cpu", "float32")
+            tensor([1., 2.])
         """
-        if not isinstance(target, str | Device):
-            return self._astype(np.dtype(target))
-        target = backend.device(target)
+        place, kind = destination(target, dtype, device)
+        result = self if place is None else self._on(place)
+        return result if kind is None else result._astype(kind)
+
+    def _on(self, target: Device) -> Tensor:
         if target == self.device:
             return self
         if self._node is not None and grad_enabled():

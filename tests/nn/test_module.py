@@ -88,6 +88,22 @@ def test_parameters_stay_the_same_objects_when_moved(be):
     assert np.array_equal(before[0].grad.cpu().numpy(), gradient)
 
 
+def test_a_module_goes_to_a_device_and_a_dtype_in_one_call(be):
+    model = nn.BatchNorm1d(2)
+    weight = model.weight
+    for move in (
+        lambda: model.to(be.device, gpunet.float64),
+        lambda: model.to(dtype="float64", device=be.device, non_blocking=True),
+        lambda: model.to(gpunet.tensor(1.0, "float64", be.device)),
+    ):
+        assert model.cpu().float().weight.dtype == np.float32 and move() is model
+        assert model.weight is weight and (weight.device, weight.dtype) == (be.device, np.float64)
+        assert model.running_mean.dtype == np.float64 and model.num_batches_tracked.dtype == np.int64
+    assert model.to(np.float16).weight.dtype == np.float16
+    with pytest.raises(gpunet.DTypeError, match="to: a module takes a floating-point dtype, got int64"):
+        model.to(gpunet.int64)
+
+
 def test_the_state_goes_round_between_devices_and_layouts(be):
     source, target = TinyCNN(), TinyCNN().to(be.device)
     target.load_state_dict(source.state_dict())

@@ -213,6 +213,24 @@ def test_to_refuses_what_is_no_dtype():
         gpunet.tensor([1.0]).to(object())
 
 
+def test_to_takes_device_and_dtype_together_by_name_or_from_a_tensor(be):
+    x = gpunet.tensor([1.0, 2.5])
+    other = gpunet.tensor(1.0, "float64", be.device)
+    moves = [
+        x.to(be.device, "float64"),
+        x.to(str(be.device), gpunet.float64, True),
+        x.to(device=be.device, dtype=gpunet.float64),
+        x.to(gpunet.float64, device=be.device, non_blocking=True),
+        x.to(other),
+    ]
+    for y in moves:
+        assert (y.device, y.dtype) == (be.device, gpunet.float64) and y.cpu().numpy().tolist() == [1, 2.5]
+    assert x.to(None) is x.to(device=None, dtype="float32") is x
+    for twice in (lambda: x.to("cpu", device="cpu"), lambda: x.to(gpunet.float64, gpunet.float64)):
+        with pytest.raises(TypeError, match="to: a device or a dtype is given twice"):
+            twice()
+
+
 def test_copies_have_memory_gradients_and_layout_of_their_own(be):
     x = nn.Parameter(be.zeros((2, 3, 4, 5), np.float32, CHANNELS_LAST))
     (x + 1.0).sum().backward()
