@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 __all__ = ["Operators"]
 
 Dims = int | Sequence[int] | None
+
+
+def _missing(what: str, hint: str) -> Callable[..., Any]:
+    """Return a method for an operator that is not there, which says so."""
+
+    def method(self: Any, *others: Any) -> Any:
+        raise TypeError(f"Tensor {what} not in gpunet\n  hint: {hint}")
+
+    return method
 
 
 class Operators:
@@ -47,8 +56,8 @@ class Operators:
     __array_priority__ = 1000  # numpy.float64(2) * tensor is ours
 
     def _binary(self, op: Op, x: Any, y: Any) -> Any:
-        known = isinstance(x, _OPERANDS) and isinstance(y, _OPERANDS)
-        return self._apply(op, x, y) if known else NotImplemented
+        known = all(isinstance(value, _OPERANDS) or hasattr(value, "dtype") for value in (x, y))
+        return self._apply(op, x, y) if known else NotImplemented  # bare arrays are refused by name
 
     def __add__(self, other: Tensor | Number) -> Tensor:
         return self._binary(ops.add, self, other)
@@ -127,12 +136,19 @@ class Operators:
     def __itruediv__(self, other: Tensor | Number) -> Tensor:
         return self.div_(other)
 
-    # Comparisons are not there; Python's == would compare identities without a word.
+    # What is not there. Python's == would compare identities without a word.
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, _OPERANDS) or hasattr(other, "dtype"):
             raise TypeError("Tensor == and != are not in gpunet\n  hint: compare the bare arrays, x.array == y.array")
         return NotImplemented
+
+    __lt__ = __le__ = __gt__ = __ge__ = _missing("< and > are", "compare the bare arrays, x.array > y.array")
+    __pow__ = __rpow__ = _missing("** is", "the square is x * x")
+    __matmul__ = __rmatmul__ = _missing("@ is", "nn.functional.linear(x, w) is x @ w.T")
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _missing("// and % are", "with bare arrays, x.array // y.array")
+    __abs__ = _missing("abs is", "nn.functional.l1_loss(x, y, reduction='none') is abs(x - y)")
+    __setitem__ = _missing("x[...] = y is", "x[...].copy_(y)")
 
     __hash__ = object.__hash__
 
