@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from gpunet import backend
 from gpunet.errors import layout_message
 
-__all__ = ["input_size", "integer", "integers", "is_read_only", "missing", "require_writable", "shape_of"]
+__all__ = [
+    "conversion",
+    "input_size",
+    "integer",
+    "integers",
+    "is_read_only",
+    "missing",
+    "require_writable",
+    "shape_of",
+    "to_one_dtype",
+]
 
 
 def integer(op: str, name: str, value: Any) -> int:
@@ -44,6 +56,23 @@ def input_size(op: str, x: Any, given: Sequence[int] | None) -> tuple[int, ...]:
     if x is None and given is None:
         raise missing(op, "input_size", "the shape of x")
     return shape_of(x) if given is None else tuple(given)
+
+
+def conversion(name: str, dtype: Any) -> str:
+    """Return the hint that converts an array, or a Tensor.
+
+    >>> conversion("x", np.float32)
+    'x.astype("float32"), of a Tensor x.to(dtype="float32")'
+    """
+    kind = np.dtype(dtype).name
+    return f'{name}.astype("{kind}"), of a Tensor {name}.to(dtype="{kind}")'
+
+
+def to_one_dtype(arrays: Mapping[str, Any]) -> str:
+    """Return the hint that converts the arrays of the rarer dtypes, such as float64 data beside float32 weights."""
+    kinds = [array.dtype for array in arrays.values()]
+    usual = max(kinds, key=kinds.count)
+    return conversion(next(name for name, array in arrays.items() if array.dtype != usual), usual)
 
 
 def missing(op: str, keyword: str, meaning: str) -> TypeError:

@@ -33,6 +33,7 @@ from gpunet.backend import CONTIGUOUS, Array, Backend, Layout, layout_of
 from gpunet.backend.dtypes import FLOAT_NAMES, is_float
 from gpunet.backend.layout import is_dense
 from gpunet.errors import DeviceError, DTypeError, ShapeError, describe, layout_message
+from gpunet.ops.arguments import conversion, to_one_dtype
 from gpunet.ops.compute import Implementation, compute
 
 __all__ = ["REGISTRY", "Op", "Out", "like"]
@@ -227,7 +228,7 @@ class Op:
                 DTypeError,
                 f"{name} has a dtype without an implementation.",
                 expected=f"{FLOAT_NAMES}, got {first}",
-                hint=f'{name}.astype("float32")',
+                hint=conversion(name, "float32"),
                 **present,
             )
         if any(array.dtype != first for array in present.values()):
@@ -235,7 +236,7 @@ class Op:
                 DTypeError,
                 "the inputs have different dtypes.",
                 expected="one dtype for all inputs",
-                hint=f'convert the others with .astype("{first}")',
+                hint=to_one_dtype(present),
                 **present,
             )
 

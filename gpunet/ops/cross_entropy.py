@@ -91,7 +91,7 @@ class CrossEntropy(Op):
                 ShapeError,
                 "the logits and the target do not match.",
                 expected="x (N, C, ...) with class indices (N, ...), or with probabilities of its own shape",
-                hint=f"one class index per row; as probabilities: target.astype({x.dtype.name!r})"
+                hint=f"one class index per row; as probabilities: {arguments.conversion('target', x.dtype)}"
                 if target.shape == x.shape
                 else "",
                 x=x,
@@ -114,7 +114,7 @@ class CrossEntropy(Op):
                 DTypeError,
                 "class indices have a wrong dtype.",
                 expected=f"int64, got {target.dtype}",
-                hint='target.astype("int64")',
+                hint=arguments.conversion("target", "int64"),
                 target=target,
             )
         if of(x).uses_kernels or not target.size:

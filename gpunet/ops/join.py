@@ -46,6 +46,8 @@ class Cat(Op):
         if sizes is None:
             if len(x) == 1 and x[0] is None:
                 raise arguments.missing(self.name, "sizes", "the shapes of all inputs")
+            if not x:
+                raise DTypeError("cat: there is no array\n  expected one or more")
             sizes = [getattr(array, "shape", ()) for array in x]  # what is no array is found later
         elif len(x) != len(sizes):
             x = (None,) * len(sizes)
@@ -55,7 +57,8 @@ class Cat(Op):
         named = dict(zip(self.names(len(x)), x, strict=True))
         first = next((array for array in x if array.shape != (0,)), x[0])
         if any(array.dtype != first.dtype for array in x):
-            raise self.error(DTypeError, "the inputs have different dtypes.", expected="one dtype", **named)
+            problem, hint = "the inputs have different dtypes.", arguments.to_one_dtype(named)
+            raise self.error(DTypeError, problem, expected="one dtype", hint=hint, **named)
         return (Out(self.joined(dim, sizes, **named), first.dtype, layout_of(first) or CONTIGUOUS),)
 
     def joined(self, dim: int, sizes: Sizes, **named: Array) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 from gpunet.backend import CHANNELS_LAST, Array, Backend, Layout, blas, of
 from gpunet.backend.kernel_backend import KernelBackend, blocks
 from gpunet.errors import DTypeError, ShapeError
+from gpunet.ops.arguments import conversion
 from gpunet.ops.base import Out, like
 from gpunet.ops.geometry import channels_last_memory
 from gpunet.ops.pool import Pool
@@ -100,7 +101,7 @@ class MaxUnpool(Pool):
                 DTypeError,
                 "indices have a wrong dtype.",
                 expected=f"int64, got {indices.dtype}",
-                hint='indices.astype("int64")',
+                hint=conversion("indices", "int64"),
                 indices=indices,
             )
         axes = zip(indices.shape[2:], kernel_size, stride, padding, strict=True)

@@ -216,7 +216,7 @@ MISTAKES = [
     (lambda x: x.permute(0), gpunet.ShapeError, r"every axis must be named once(.|\n)*expected 2 axes, got \(0,\)"),
     (lambda x: x.permute(1, 1), gpunet.ShapeError, "every axis must be named once"),
     (lambda x: x[None].T, gpunet.ShapeError, r"T: expected a matrix, got shape \(1, 3, 4\)"),
-    (lambda x: gpunet.cat([]), gpunet.DTypeError, "there is no array"),
+    (lambda x: gpunet.cat([]), gpunet.DTypeError, "cat: there is no array"),
     (lambda x: gpunet.cat([x, x[0]]), gpunet.ShapeError, r"cat: the shapes do not fit(.|\n)*x1  \(4\) float64"),
     (lambda x: gpunet.cat([x, x.T], 1), gpunet.ShapeError, "expected shapes that differ along axis 1 only"),
     (lambda x: gpunet.cat([x, x], 2), IndexError, "cat: dim is out of range"),
