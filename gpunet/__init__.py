@@ -23,6 +23,9 @@ from gpunet.errors import (
     OutOfMemoryError,
     ShapeError,
 )
+from gpunet.errors import (
+    absent as _absent,
+)
 from gpunet.tensor import Parameter, Tensor, from_numpy, gradcheck, no_grad, tensor
 from gpunet.tensor.functions import (
     add,
@@ -105,4 +108,4 @@ def __getattr__(name: str) -> _Any:
         return _importlib.import_module(f"gpunet.{name}")
     if name == "bfloat16":  # imports ml_dtypes
         return _bfloat16()
-    raise AttributeError(f"gpunet.{name} is not in gpunet; what is there is listed in gpunet.__all__")
+    return _absent("gpunet")(name)

@@ -6,7 +6,8 @@ was expected, and what to do about it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 __all__ = [
     "DTypeError",
@@ -15,6 +16,7 @@ __all__ = [
     "KernelError",
     "OutOfMemoryError",
     "ShapeError",
+    "absent",
     "describe",
     "layout_message",
 ]
@@ -55,6 +57,20 @@ def describe(name: str, axes: Sequence[str], shape: Sequence[int], dtype: object
     else:
         sizes = ", ".join(map(str, shape))
     return f"{name}  ({sizes}) {dtype} {device}"
+
+
+def absent(module: str) -> Callable[[str], Any]:
+    """Return the `__getattr__` of a module: a name that PyTorch has, perhaps, and gpunet has not.
+
+    >>> absent("gpunet.nn")("LSTM")
+    Traceback (most recent call last):
+    AttributeError: gpunet.nn.LSTM is not in gpunet; what is there is listed in gpunet.nn.__all__
+    """
+
+    def refuse(name: str) -> Any:
+        raise AttributeError(f"{module}.{name} is not in gpunet; what is there is listed in {module}.__all__")
+
+    return refuse
 
 
 def layout_message(op: str, problem: str, *, inputs: Sequence[str] = (), expected: str = "", hint: str = "") -> str:

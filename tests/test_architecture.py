@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -106,3 +107,10 @@ def test_op_files_stay_one_screen():
 
 def code_lines(node):
     return node.end_lineno - node.lineno - len(node.body[0].value.value.splitlines())
+
+
+@pytest.mark.parametrize("module", ["gpunet", "gpunet.nn", "gpunet.nn.functional", "gpunet.nn.init", "gpunet.optim"])
+def test_a_name_of_pytorch_that_is_missing_says_so(module):
+    with pytest.raises(AttributeError) as error:
+        getattr(importlib.import_module(module), "lstm_")  # noqa: B009
+    assert str(error.value) == f"{module}.lstm_ is not in gpunet; what is there is listed in {module}.__all__"

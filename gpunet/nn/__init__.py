@@ -1,5 +1,8 @@
 """Layers, with PyTorch's names, defaults and state_dict keys."""
 
+from typing import TYPE_CHECKING
+
+from gpunet.errors import absent
 from gpunet.nn import functional, init, utils
 from gpunet.nn.activation import ELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from gpunet.nn.average_pool import (
@@ -88,3 +91,6 @@ __all__ = [
     "init",
     "utils",
 ]
+
+if not TYPE_CHECKING:  # type checkers shall go on to find misspelled names
+    __getattr__ = absent(__name__)

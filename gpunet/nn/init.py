@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gpunet import backend
 from gpunet.backend.dtypes import is_half
 from gpunet.backend.random import Generator, default_generator
-from gpunet.errors import ShapeError
+from gpunet.errors import ShapeError, absent
 from gpunet.tensor import Tensor, no_grad
 
 __all__ = ["fan_in", "kaiming_uniform_", "uniform_"]
+
+if not TYPE_CHECKING:  # type checkers shall go on to find misspelled names
+    __getattr__ = absent(__name__)
 
 
 def fan_in(shape: Sequence[int]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,11 +12,15 @@ from gpunet import backend, ops
 from gpunet.backend import CONTIGUOUS, Array, layout_of
 from gpunet.backend.dtypes import accumulator
 from gpunet.backend.layout import memory_view
+from gpunet.errors import absent
 from gpunet.ops.chunks import count_chunks
 from gpunet.tensor import Parameter, Tensor
 from gpunet.tensor.slots import GradientSlots
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
+
+if not TYPE_CHECKING:  # type checkers shall go on to find misspelled names
+    __getattr__ = absent(__name__)
 
 Run = tuple[Array, Array | None]  # a flat array, and the table of the chunks that count, None for all
 

@@ -1,5 +1,8 @@
 """Functions on tensors, one file per family: what PyTorch has as torch.nn.functional (F)."""
 
+from typing import TYPE_CHECKING
+
+from gpunet.errors import absent
 from gpunet.nn.functional.activation import elu, leaky_relu, relu
 from gpunet.nn.functional.average_pool import (
     adaptive_avg_pool1d,
@@ -74,3 +77,6 @@ __all__ = [
     "softmax",
     "tanh",
 ]
+
+if not TYPE_CHECKING:  # type checkers shall go on to find misspelled names
+    __getattr__ = absent(__name__)
