@@ -30,7 +30,7 @@ class Sequential(Module):
 
     def forward(self, input: Any) -> Any:
         """Pass the input through all modules."""
-        for module in self.children():
+        for module in self:
             input = module(input)
         return input
 
@@ -38,12 +38,12 @@ class Sequential(Module):
         return len(self._modules)
 
     def __iter__(self) -> Iterator[Module]:
-        return self.children()
+        return iter(self._modules.values())
 
     def __getitem__(self, index: int | slice) -> Module:
         """Return one module, or a Sequential of some, which keep their names."""
         if not isinstance(index, slice):
-            return list(self.children())[index]
+            return list(self)[index]
         part = Sequential()
         for name, module in list(self._modules.items())[index]:
             part.add_module(name, module)

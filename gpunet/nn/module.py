@@ -158,22 +158,30 @@ class Module:
         """Yield this module and all below it, each once."""
         return (module for _, module in self.named_modules())
 
-    def children(self) -> Iterator[Module]:
-        """Yield the direct submodules."""
-        return iter(self._modules.values())
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Yield (name, module) for the direct submodules, each once."""
+        seen: set[Module] = set()
+        for name, module in self._modules.items():
+            if module not in seen:
+                seen.add(module)
+                yield name, module
 
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield (name, parameter), each parameter once."""
+    def children(self) -> Iterator[Module]:
+        """Yield the direct submodules, each once."""
+        return (module for _, module in self.named_children())
+
+    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
+        """Yield (name, parameter), each parameter once; those of this module alone with recurse=False."""
         seen: set[Parameter] = set()
-        for prefix, module in self.named_modules():
+        for place, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
             for name, parameter in module._parameters.items():
                 if parameter not in seen:
                     seen.add(parameter)
-                    yield (f"{prefix}.{name}" if prefix else name), parameter
+                    yield (f"{place}.{name}" if place else name), parameter
 
-    def parameters(self) -> Iterator[Parameter]:
-        """Yield the parameters, each once."""
-        return (parameter for _, parameter in self.named_parameters())
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """Yield the parameters, each once; those of this module alone with recurse=False."""
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
         """Yield (name, buffer), each buffer once."""
@@ -187,6 +195,22 @@ class Module:
     def buffers(self) -> Iterator[Tensor]:
         """Yield the buffers, each once."""
         return (buffer for _, buffer in self.named_buffers())
+
+    def apply(self, fn: Callable[[Module], object]) -> Module:
+        """Call a function on all submodules, then on this one: to initialise weights, for example. Returns the module.
+
+        Example:
+            >>> import gpunet
+            >>> net = gpunet.nn.Sequential(gpunet.nn.ReLU(), gpunet.nn.Flatten())
+            >>> _ = net.apply(lambda module: print(type(module).__name__))
+            ReLU
+            Flatten
+            Sequential
+        """
+        for module in self.children():
+            module.apply(fn)
+        fn(self)
+        return self
 
     # Switching and moving.
 

@@ -8,6 +8,7 @@ import pytest
 import gpunet
 from gpunet import nn
 from gpunet.models import CNN, MLP, TinyCNN
+from gpunet.tensor import Tensor
 
 
 class Block(nn.Module):
@@ -29,6 +30,31 @@ def test_a_shared_parameter_counts_once():
     block = Block()
     block.again = block.first
     assert len(list(block.parameters())) == 3
+
+
+@pytest.mark.torch
+def test_modules_are_walked_as_in_pytorch(torch):
+    def walk(nn):
+        shared = nn.ReLU()
+        net = nn.Sequential(nn.Linear(1, 2), shared, nn.Sequential(nn.Linear(2, 2), shared), shared)
+        seen = []
+        assert net.apply(lambda module: seen.append(type(module).__name__)) is net
+        yield seen
+        yield [name for name, _ in net.named_children()], len(list(net.children())), len(net), len(list(net))
+        yield [name for name, _ in net.named_parameters(prefix="net")]
+        yield [name for name, _ in net[0].named_parameters("fc", recurse=False)]
+        yield len(list(net.parameters(recurse=False))), len(list(net[0].parameters(False)))
+
+    assert list(walk(nn)) == list(walk(torch.nn))
+
+
+def test_a_module_that_is_there_twice_is_called_twice(be):
+    class AddOne(nn.Module):
+        def forward(self, x):
+            return x + 1
+
+    add = AddOne()
+    assert nn.Sequential(add, nn.ReLU(), add)(Tensor(be.zeros((1,), np.float32))).item() == 2
 
 
 def test_replaced_and_deleted_attributes_are_forgotten():
