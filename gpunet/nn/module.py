@@ -72,11 +72,14 @@ class Module:
             self.register_buffer(name, value, name not in self._transient)
             return
         self._refuse_replacement(name, value)
-        self._forget(name)
         if isinstance(value, Parameter):
+            self._forget(name, keep=self._parameters)
             self._parameters[name] = value
         elif isinstance(value, Module):
+            self._forget(name, keep=self._modules)
             self._modules[name] = value
+        else:
+            self._forget(name)
         object.__setattr__(self, name, value)
 
     def _refuse_replacement(self, name: str, value: Any) -> None:
@@ -93,9 +96,11 @@ class Module:
         self._forget(name)
         object.__delattr__(self, name)
 
-    def _forget(self, name: str) -> None:
+    def _forget(self, name: str, keep: Mapping[str, object] | None = None) -> None:
+        """Drop a name from all registries but one, where a replacement takes the place of what it replaces."""
         for registry in (self._parameters, self._buffers, self._modules):
-            registry.pop(name, None)
+            if registry is not keep:
+                registry.pop(name, None)
         self._transient.discard(name)
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:

@@ -64,6 +64,18 @@ def test_replaced_and_deleted_attributes_are_forgotten():
     assert list(block.parameters()) == [] and [type(m) for m in block.children()] == [nn.ReLU]
 
 
+@pytest.mark.torch
+def test_a_replacement_takes_the_place_of_what_it_replaces(torch):
+    def order(nn, parameter):
+        net = nn.Sequential()
+        net.first, net.last, net.norm = nn.Linear(3, 4), nn.Linear(4, 2), nn.BatchNorm1d(2)
+        net.first, net.norm.weight = nn.Linear(5, 4), parameter
+        return [(name, tuple(value.shape)) for name, value in net.state_dict().items()], repr(net)
+
+    ours = order(nn, nn.Parameter(np.ones(2, np.float32)))
+    assert ours == order(torch.nn, torch.nn.Parameter(torch.ones(2)))
+
+
 def test_nothing_else_takes_the_name_of_a_parameter_or_module():
     block = Block()
     for assign, text in (
