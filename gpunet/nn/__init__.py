@@ -13,7 +13,7 @@ from gpunet.nn.average_pool import (
     AvgPool2d,
     AvgPool3d,
 )
-from gpunet.nn.container import Sequential
+from gpunet.nn.container import Identity, ModuleDict, ModuleList, Sequential
 from gpunet.nn.conv import (
     Conv1d,
     Conv2d,
@@ -69,6 +69,7 @@ __all__ = [
     "Dropout2d",
     "Dropout3d",
     "Flatten",
+    "Identity",
     "L1Loss",
     "LeakyReLU",
     "Linear",
@@ -81,6 +82,8 @@ __all__ = [
     "MaxUnpool2d",
     "MaxUnpool3d",
     "Module",
+    "ModuleDict",
+    "ModuleList",
     "Parameter",
     "ReLU",
     "Sequential",

@@ -109,6 +109,7 @@ class Module:
             raise TypeError(
                 f"register_parameter: expected a Parameter or None for {name!r}, got {type(param).__name__}"
             )
+        self._check_name("register_parameter", name, self._parameters)
         setattr(self, name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
@@ -130,8 +131,7 @@ class Module:
             >>> module.count
             tensor(0)
         """
-        if name not in self._buffers and hasattr(self, name):
-            raise KeyError(f"register_buffer: {type(self).__name__} has an attribute {name!r} already")
+        self._check_name("register_buffer", name, self._buffers)
         if not isinstance(tensor, Tensor | None):  # a caller without a type checker
             raise TypeError(f"register_buffer: expected a Tensor or None for {name!r}, got {type(tensor).__name__}")
         self._buffers[name] = tensor
@@ -139,10 +139,27 @@ class Module:
         object.__setattr__(self, name, tensor)
 
     def add_module(self, name: str, module: Module) -> None:
-        """Register a submodule under a name. Anything else is a TypeError."""
+        """Register a submodule under a name, or replace the one that has it.
+
+        Raises:
+            TypeError: `module` is no Module, or the name no str.
+            KeyError: the name is empty or has a dot, or is that of another attribute.
+        """
         if not isinstance(module, Module):  # a caller without a type checker
             raise TypeError(f"add_module: expected a Module for {name!r}, got {type(module).__name__}")
+        self._check_name("add_module", name, self._modules)
         setattr(self, name, module)
+
+    register_module = add_module
+
+    def _check_name(self, call: str, name: str, registry: Mapping[str, object]) -> None:
+        """Raise unless a name can be registered: dots part it from those of submodules in a state dict."""
+        if not isinstance(name, str):  # a caller without a type checker
+            raise TypeError(f"{call}: expected a str for the name, got {name!r}")
+        if not name or "." in name:
+            raise KeyError(f"{call}: a name must not be empty or have a dot, got {name!r}")
+        if name not in registry and getattr(self, name, None) is not None:
+            raise KeyError(f"{call}: {type(self).__name__} has an attribute {name!r} already")
 
     # Walking.
 
