@@ -14,6 +14,7 @@ from gpunet.backend.dtypes import bfloat16, is_float
 from gpunet.errors import DeviceError, DTypeError, ShapeError, layout_message
 from gpunet.ops.arithmetic import Number
 from gpunet.ops.base import Op
+from gpunet.ops.sums import axis_of
 from gpunet.tensor.destination import destination
 from gpunet.tensor.operators import Operators
 from gpunet.tensor.slots import GradientSlots
@@ -86,7 +87,7 @@ class Tensor(Operators):
 
     def size(self, dim: int | None = None) -> Any:
         """Return the shape, or the size of one axis."""
-        return self.shape if dim is None else self.shape[dim]
+        return self.shape if dim is None else self.shape[axis_of(dim, self.ndim, "size")]
 
     def numel(self) -> int:
         """Return the number of elements."""
@@ -229,6 +230,16 @@ class Tensor(Operators):
         result._storage = self._storage
         return result
 
+    def clone(self) -> Tensor:
+        """Return a copy with memory of its own, which is part of the tape; `clone().detach()` is not.
+
+        Example:
+            >>> x = tensor([1.0, 2.0], requires_grad=True)
+            >>> x.clone()
+            tensor([1., 2.], grad_fn=<cast backward>)
+        """
+        return apply(ops.cast, self, self.dtype) if is_float(self.dtype) else Tensor(_copied(self._array))
+
     # Copies. What the tape or an optimizer knows of a tensor belongs to that tensor alone.
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
@@ -264,6 +275,13 @@ class Tensor(Operators):
         if self._array.size != 1:
             raise ShapeError(f"item: expected one element, got shape {self.shape}")
         return backend.of(self._array).to_numpy(self._array).item()
+
+    def tolist(self) -> Any:
+        """Return the elements as nested lists of Python numbers, or one number; waits for the device."""
+        return backend.of(self._array).to_numpy(self._array).tolist()
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
 
     def __float__(self) -> float:
         return float(self.item())
@@ -365,6 +383,14 @@ class Tensor(Operators):
         self._require_like("copy_: expected a tensor", source)
         recorded = source._requires_grad and grad_enabled()
         return self._become("copy_", apply(ops.cast, source, self.dtype) if recorded else source)
+
+    def fill_(self, value: Number) -> Tensor:
+        """Set all elements to a number, which ends the tensor's history."""
+        self._check_in_place("fill_")
+        be = backend.of(self._array)
+        filled = be.empty(self.shape, self.dtype)
+        be.fill(filled, float(value))
+        return self._become("fill_", Tensor(filled))
 
     def zero_(self) -> Tensor:
         """Set all elements to zero, which ends the tensor's history."""

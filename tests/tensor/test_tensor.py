@@ -94,6 +94,37 @@ def test_item_and_numbers(be):
         gpunet.tensor([1.0, 2.0]).item()
 
 
+def test_numbers_are_formatted_and_listed(be):
+    x = Tensor(be.from_numpy(np.array([[0.25], [2.0]])))
+    assert f"{x.sum():.3f} {x[0]:6.2f}|{x.long().cpu()[1]:d}" == "2.250   0.25|2"
+    assert x.tolist() == [[0.25], [2.0]] and x.sum().tolist() == 2.25 and f"{x}" == str(x)
+    with pytest.raises(gpunet.ShapeError, match=r"item: expected one element, got shape \(2, 1\)"):
+        f"{x:.2f}"
+    with pytest.raises(IndexError, match=r"size: dim is out of range\.\n  expected -2 to 1 for 2 axes, got 2"):
+        x.size(2)
+
+
+def test_a_clone_has_memory_of_its_own_and_hands_the_gradient_on(be):
+    image = Tensor(be.from_numpy(np.arange(8.0).reshape(1, 2, 2, 2).transpose(0, 3, 1, 2)), requires_grad=True)
+    for x in (image, Tensor(be.from_numpy(np.arange(3)))):
+        y = x.clone()
+        assert y.array is not x.array and layout_of(y.array) == layout_of(x.array) and y.tolist() == x.tolist()
+        assert y.requires_grad == x.requires_grad and not x.clone().detach().requires_grad
+        with gpunet.no_grad():
+            y.fill_(7)
+        assert set(y.flatten().tolist()) == {7} and x.flatten().tolist()[0] == 0
+    (image.clone() * 3).sum().backward()
+    assert set(image.grad.flatten().tolist()) == {3}
+
+
+def test_filling_ends_the_history(be):
+    x = Tensor(be.from_numpy(np.ones(2)), requires_grad=True)
+    y = x * 2
+    assert y.fill_(0.5) is y and y.tolist() == [0.5, 0.5] and y.is_leaf and not y.requires_grad
+    with pytest.raises(RuntimeError, match="fill_: a leaf that requires a gradient is changed in place"):
+        x.fill_(1)
+
+
 def test_numpy_refuses_what_would_lose_the_history():
     with pytest.raises(RuntimeError, match=r"hint: tensor\.detach\(\)\.numpy\(\)"):
         gpunet.tensor([1.0], requires_grad=True).numpy()
