@@ -14,7 +14,17 @@ from gpunet.backend.random import Generator, default_generator
 from gpunet.errors import ShapeError, absent
 from gpunet.tensor import Tensor, no_grad
 
-__all__ = ["fan_in", "kaiming_uniform_", "uniform_"]
+__all__ = [
+    "calculate_gain",
+    "constant_",
+    "fan_in",
+    "fan_out",
+    "kaiming_uniform_",
+    "ones_",
+    "uniform_",
+    "xavier_uniform_",
+    "zeros_",
+]
 
 if not TYPE_CHECKING:  # type checkers shall go on to find misspelled names
     __getattr__ = absent(__name__)
@@ -29,6 +39,15 @@ def fan_in(shape: Sequence[int]) -> int:
     if len(shape) < 2:
         raise ShapeError(f"fan_in: expected a weight (O, I, *window), got shape {tuple(shape)}")
     return math.prod(shape[1:])
+
+
+def fan_out(shape: Sequence[int]) -> int:
+    """Return how many outputs one input of a weight (O, I, *window) feeds.
+
+    >>> fan_out((32, 16, 3, 3))
+    288
+    """
+    return fan_in(shape) // shape[1] * shape[0]
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
@@ -50,15 +69,109 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
         return tensor.copy_(Tensor(backend.of(tensor.array).from_numpy(values)))
 
 
-def kaiming_uniform_(tensor: Tensor, a: float = 0.0, generator: Generator | None = None) -> Tensor:
-    """Fill a weight uniformly so that ReLU-like layers keep the variance of their input.
+def constant_(tensor: Tensor, val: float) -> Tensor:
+    """Fill a tensor with one number, in place, and return it.
 
-        bound = sqrt(6 / ((1 + a**2) * fan_in)),  values in [-bound, bound)
+    Example:
+        >>> import gpunet
+        >>> constant_(gpunet.nn.Parameter(gpunet.tensor([1.0, 2.0])), 0.5)
+        tensor([0.5, 0.5], requires_grad=True)
+    """
+    with no_grad():
+        return tensor.fill_(val)
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    """Fill a tensor with 0, in place, and return it.
+
+    Example:
+        >>> import gpunet
+        >>> zeros_(gpunet.tensor([1.0, 2.0]))
+        tensor([0., 0.])
+    """
+    return constant_(tensor, 0)
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    """Fill a tensor with 1, in place, and return it.
+
+    Example:
+        >>> import gpunet
+        >>> ones_(gpunet.tensor([1.0, 2.0]))
+        tensor([1., 1.])
+    """
+    return constant_(tensor, 1)
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """Return by what weights are scaled for the activation that follows them.
+
+    Args:
+        nonlinearity: "relu", "leaky_relu", "tanh", "sigmoid" or "linear".
+        param: negative slope of leaky_relu, 0.01 by default.
+
+    Raises:
+        ValueError: another nonlinearity.
+
+    Example:
+        >>> calculate_gain("tanh")
+        1.6666666666666667
+    """
+    slope = 0.01 if param is None else param
+    gains = {
+        "linear": 1.0,
+        "sigmoid": 1.0,
+        "tanh": 5 / 3,
+        "relu": math.sqrt(2),
+        "leaky_relu": math.sqrt(2 / (1 + slope * slope)),
+    }
+    if nonlinearity not in gains:
+        raise ValueError(f"calculate_gain: nonlinearity must be one of {sorted(gains)}, got {nonlinearity!r}")
+    return gains[nonlinearity]
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Fill a weight uniformly so that outputs vary as inputs do, and gradients too, as far as both can be had.
+
+        bound = gain * sqrt(6 / (fan_in + fan_out)),  values in [-bound, bound)
 
     Args:
         tensor: (O, I, *window), changed in place, and returned.
-        a: negative slope of the activation; sqrt(5) is what layers use by default, as in PyTorch.
+        gain: from `calculate_gain`.
         generator: source of randomness; that of `gpunet.manual_seed` by default.
+
+    Source: Glorot and Bengio 2010.
+
+    Example:
+        >>> import gpunet
+        >>> weight = gpunet.nn.init.xavier_uniform_(gpunet.tensor([[0.0] * 5]))
+        >>> bool(abs(weight.array).max() <= 1)
+        True
+    """
+    bound = gain * math.sqrt(6 / (fan_in(tensor.shape) + fan_out(tensor.shape)))
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def kaiming_uniform_(
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+) -> Tensor:
+    """Fill a weight uniformly so that ReLU-like layers keep the variance of their input, or of their gradient.
+
+        bound = gain * sqrt(3 / fan),  values in [-bound, bound)
+
+    Args:
+        tensor: (O, I, *window), changed in place, and returned.
+        a: negative slope of leaky_relu; sqrt(5) is what layers use by default, as in PyTorch.
+        mode: "fan_in" keeps the variance of inputs, "fan_out" that of gradients.
+        nonlinearity: of the activation, see `calculate_gain`.
+        generator: source of randomness; that of `gpunet.manual_seed` by default.
+
+    Raises:
+        ValueError: mode or nonlinearity is another one.
 
     Source: He et al. 2015.
 
@@ -68,5 +181,8 @@ def kaiming_uniform_(tensor: Tensor, a: float = 0.0, generator: Generator | None
         >>> bool(abs(weight.array).max() <= 1)
         True
     """
-    bound = math.sqrt(6.0 / ((1.0 + a * a) * fan_in(tensor.shape)))
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f'kaiming_uniform_: mode must be "fan_in" or "fan_out", got {mode!r}')
+    fan = fan_in(tensor.shape) if mode == "fan_in" else fan_out(tensor.shape)
+    bound = calculate_gain(nonlinearity, a) * math.sqrt(3 / fan)
     return uniform_(tensor, -bound, bound, generator)
