@@ -44,13 +44,16 @@ class Optimizer:
         known = {p for group in self.param_groups for p in group["params"]}
         for parameter in parameters:
             if not isinstance(parameter, Parameter):
-                raise TypeError(f"{type(self).__name__}: expected Parameters, got {type(parameter).__name__}")
+                hint = "gpunet.nn.Parameter(tensor)" if isinstance(parameter, Tensor) else "pass model.parameters()"
+                got = type(parameter).__name__
+                raise TypeError(f"{type(self).__name__}: expected Parameters, got {got}\n  hint: {hint}")
             if parameter in known:
                 raise ValueError(f"{type(self).__name__}: a parameter of shape {parameter.shape} is there twice")
             known.add(parameter)
         unknown = param_group.keys() - self.defaults.keys() - {"params"}
         if unknown:
-            raise ValueError(f"{type(self).__name__}: unknown settings {sorted(unknown)}")
+            known_settings = f"expected some of {sorted(self.defaults)}"
+            raise ValueError(f"{type(self).__name__}: unknown settings {sorted(unknown)}\n  {known_settings}")
         group = {**self.defaults, **param_group, "params": parameters}
         self._check(group)
         self.param_groups.append(group)
@@ -117,6 +120,13 @@ class Optimizer:
             group.update(new)
             for flat in buffers:
                 flat.write_state(states)
+
+    def __repr__(self) -> str:
+        lines = []
+        for i, group in enumerate(self.param_groups):
+            settings = sorted((name, value) for name, value in group.items() if name != "params")
+            lines += [f"Parameter Group {i}", *(f"    {name}: {value}" for name, value in settings)]
+        return "\n".join([f"{type(self).__name__} (", *lines, ")"])
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what `copy` and `pickle` take: the state instead of the buffers, where other parameters live."""

@@ -93,6 +93,29 @@ def test_a_group_may_hold_one_parameter_and_must_hold_some(be):
         optimizer.add_param_group([second])
 
 
+def test_what_is_no_parameter_is_refused_with_a_hint():
+    model = nn.Linear(1, 1)
+    for params, text in (
+        ([gpunet.tensor([1.0], requires_grad=True)], r"got Tensor\n  hint: gpunet\.nn\.Parameter\(tensor\)"),
+        (model.named_parameters(), r"got tuple\n  hint: pass model\.parameters\(\)"),
+    ):
+        with pytest.raises(TypeError, match=f"Adam: expected Parameters, {text}"):
+            optim.Adam(params)
+    with pytest.raises(ValueError, match=r"unknown settings \['beta'\]\n  expected some of \['amsgrad', 'betas'"):
+        optim.Adam([{"params": model.weight, "beta": 0.9}])
+
+
+@pytest.mark.torch
+def test_the_text_shows_every_group_as_pytorchs_does(torch):
+    def text(nn, optim):
+        model = nn.Linear(1, 1)
+        return repr(optim.SGD([{"params": model.weight, "lr": 0.5}, {"params": model.bias}], lr=0.1, momentum=0.9))
+
+    ours, theirs = text(nn, optim).splitlines(), text(torch.nn, torch.optim).splitlines()
+    assert [line for line in theirs if line in ours] == [line for line in ours if not line.endswith(": 0.0")]
+    assert ours[:2] == ["SGD (", "Parameter Group 0"] and "    lr: 0.5" in ours and ours[-1] == ")"
+
+
 @pytest.mark.parametrize(
     "broken",
     [None, [], {"state": {}}, {"state": [], "param_groups": []}, {"state": {0: 1}, "param_groups": [{"params": [0]}]}]
