@@ -397,14 +397,12 @@ class Module:
         ]
         if wrong:
             raise ShapeError("load_state_dict: shapes differ.\n  " + "\n  ".join(sorted(wrong)))
+        hosts = {
+            name: _host(name, state_dict[name], tensor.dtype) for name, tensor in own.items() if name in state_dict
+        }
         with no_grad():
-            for name in own.keys() & state_dict.keys():
-                value = state_dict[name]
-                if isinstance(value, Tensor):
-                    value = backend.of(value.array).to_numpy(value.array)
-                be = backend.of(own[name].array)
-                host = np.asarray(value).astype(own[name].dtype, order="K", copy=False)
-                own[name].copy_(Tensor(be.from_numpy(host)))
+            for name, host in hosts.items():
+                own[name].copy_(Tensor(backend.of(own[name].array).from_numpy(host)))
         return IncompatibleKeys(missing, unexpected)
 
     # Showing.
@@ -418,6 +416,19 @@ class Module:
         if not lines:
             return f"{type(self).__name__}({self.extra_repr()})"
         return f"{type(self).__name__}(\n  " + "\n  ".join(lines) + "\n)"
+
+
+def _host(name: str, value: Any, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return a saved Tensor, array or CPU tensor of another library as a NumPy array of a dtype."""
+    if isinstance(value, Tensor):
+        value = backend.of(value.array).to_numpy(value.array)
+    try:
+        return np.asarray(value).astype(dtype, order="K", copy=False)
+    except (TypeError, ValueError, RuntimeError) as error:  # whatever the other library says
+        raise TypeError(
+            f"load_state_dict: {name!r} does not become a NumPy array: {error}\n"
+            "  hint: value.detach().cpu(), and .float() for PyTorch's bfloat16"
+        ) from None
 
 
 def channels_last_parameter(be: backend.Backend, shape: tuple[int, ...], dtype: Any) -> Parameter:

@@ -167,6 +167,16 @@ def test_loading_checks_everything_before_the_first_write():
 
 
 @pytest.mark.torch
+def test_a_value_that_numpy_does_not_take_is_named_before_the_first_write(torch):
+    layer = nn.Linear(3, 2)
+    before = layer.weight.tolist()
+    for bad in (torch.zeros(2, dtype=torch.bfloat16), torch.zeros(2, requires_grad=True), np.array(["a", "b"])):
+        with pytest.raises(TypeError, match=r"'bias' does not become a NumPy array: (.|\n)*hint: value\.detach\(\)"):
+            layer.load_state_dict({"weight": np.ones((2, 3)), "bias": bad})
+        assert layer.weight.tolist() == before
+
+
+@pytest.mark.torch
 def test_loading_a_part_says_what_was_left_out_as_pytorch_does(torch):
     results = []
     for framework, ones in ((gpunet, np.ones), (torch, torch.ones)):
