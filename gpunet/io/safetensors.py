@@ -123,7 +123,8 @@ def load_file(
     try:
         entries = deserialize(data)
     except safetensors.SafetensorError as error:
-        raise _damaged(path, str(error)) from None
+        hint = "PyTorch's .pt files hold pickles: save there with safetensors.torch.save_file(model.state_dict(), path)"
+        raise _damaged(path, str(error), hint if data.startswith(b"PK") else "") from None
     metadata = _metadata(data)
     digest = metadata.pop(_DIGEST_KEY, None)
     if digest is not None:

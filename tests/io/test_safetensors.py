@@ -149,6 +149,21 @@ def test_damage_is_noticed_even_where_no_checksum_is_required(saved):
     refused(saved, "checksum .*, but its bytes give .*\n  hint: .*use another copy", require_checksum=False)
 
 
+@pytest.mark.torch
+def test_a_file_of_torch_save_is_refused_with_the_way_that_works(torch, tmp_path):
+    from safetensors.torch import save_file as save_torch_file
+
+    state = torch.nn.Linear(2, 1).state_dict()
+    path = tmp_path / "model.pt"
+    torch.save(state, path)
+    refused(
+        path, r"not a valid safetensors file(.|\n)*hint: PyTorch's \.pt files hold pickles: (.|\n)*safetensors\.torch"
+    )
+    save_torch_file(state, path)
+    arrays, _ = load_file(path, require_checksum=False)
+    assert np.array_equal(arrays["weight"], state["weight"].numpy())
+
+
 def test_truncated_and_longer_files_are_refused(saved):
     whole = saved.read_bytes()
     for length in range(0, len(whole), 7):
