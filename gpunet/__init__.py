@@ -36,17 +36,22 @@ from gpunet.tensor.functions import (
     mean,
     mul,
     neg,
+    ones,
+    ones_like,
     permute,
     relu,
     reshape,
     sigmoid,
     softmax,
     squeeze,
+    stack,
     sub,
     sum,
     tanh,
     transpose,
     unsqueeze,
+    zeros,
+    zeros_like,
 )
 
 __version__ = "0.1.0"
@@ -83,6 +88,8 @@ __all__ = [
     "neg",
     "nn",
     "no_grad",
+    "ones",
+    "ones_like",
     "ops",
     "optim",
     "permute",
@@ -91,6 +98,7 @@ __all__ = [
     "sigmoid",
     "softmax",
     "squeeze",
+    "stack",
     "sub",
     "sum",
     "tanh",
@@ -98,6 +106,8 @@ __all__ = [
     "transpose",
     "uint8",
     "unsqueeze",
+    "zeros",
+    "zeros_like",
 ]
 
 _ON_DEMAND = ("data", "emulator", "io", "models", "train", "viz")

@@ -44,6 +44,38 @@ def test_what_is_no_array_of_numbers_becomes_no_tensor(data, dtype, kind, text):
         gpunet.tensor(data, dtype)
 
 
+def test_zeros_and_ones_are_made_where_they_are_used(be):
+    ones = gpunet.ones(2, 3, dtype=gpunet.float64, device=be.device, requires_grad=True)
+    assert ones.tolist() == [[1.0] * 3] * 2 and ones.device == be.device and ones.dtype == np.float64
+    assert ones.requires_grad and ones.is_leaf and not gpunet.ones_like(ones).requires_grad
+    zeros = gpunet.zeros((1, 2), device=be.device)
+    assert zeros.tolist() == [[0.0, 0.0]] and zeros.dtype == np.float32 and gpunet.zeros(3).shape == (3,)
+    assert gpunet.zeros().shape == () and gpunet.ones([2], dtype=gpunet.int64).tolist() == [1, 1]
+    images = Tensor(be.empty((1, 2, 3, 4), np.float16, CHANNELS_LAST))
+    for like, value in ((gpunet.zeros_like(images), 0), (gpunet.ones_like(images), 1)):
+        assert (like.shape, like.dtype, like.device) == (images.shape, images.dtype, be.device)
+        assert layout_of(like.array) == CHANNELS_LAST and set(like.flatten().tolist()) == {value}
+
+
+def test_stacked_tensors_are_numpys_and_hand_their_gradients_back(be):
+    arrays = np.arange(6.0).reshape(2, 3), np.ones((2, 3))
+    for dim in (0, 1, 2, -1):
+        parts = [Tensor(be.from_numpy(array), requires_grad=True) for array in arrays]
+        whole = gpunet.stack(parts, dim)
+        assert whole.tolist() == np.stack(arrays, dim).tolist()
+        (whole * 2).sum().backward()
+        assert all(part.grad.tolist() == [[2.0] * 3] * 2 for part in parts)
+    for parts, text in (
+        ([], r"\[\]"),
+        ([whole, whole[0]], r"\[\(2, 3, 2\), \(3, 2\)\]"),
+        (arrays, r"\['ndarray', 'ndarray'\]"),
+    ):
+        with pytest.raises(gpunet.ShapeError, match=f"stack: expected Tensors of one shape, got {text}"):
+            gpunet.stack(parts)
+    with pytest.raises(IndexError, match="dim is out of range"):
+        gpunet.stack([whole], 5)
+
+
 def test_tensor_copies_and_from_numpy_shares():
     array = np.zeros(2)
     copied, shared = gpunet.tensor(array), gpunet.from_numpy(array)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gpunet import ops
+from gpunet.errors import ShapeError
 from gpunet.tensor.operators import Dims
 from gpunet.tensor.tensor import Tensor, apply
 
-__all__ = ["cat", "flatten", "permute", "reshape", "squeeze", "transpose", "unsqueeze"]
+__all__ = ["cat", "flatten", "permute", "reshape", "squeeze", "stack", "transpose", "unsqueeze"]
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -21,6 +22,24 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
                 [3., 4.]])
     """
     return apply(ops.cat, *tensors, dim=dim)
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Put tensors of one shape next to each other, along a new axis.
+
+    Raises:
+        ShapeError: there is no tensor, or the shapes differ.
+
+    Example:
+        >>> import gpunet
+        >>> stack([gpunet.tensor([1.0, 2.0]), gpunet.tensor([3.0, 4.0])], 1)
+        tensor([[1., 3.],
+                [2., 4.]])
+    """
+    shapes = [tensor.shape if isinstance(tensor, Tensor) else type(tensor).__name__ for tensor in tensors]
+    if len({*shapes}) != 1 or not isinstance(shapes[0], tuple):
+        raise ShapeError(f"stack: expected Tensors of one shape, got {shapes}")
+    return cat([tensor.unsqueeze(dim) for tensor in tensors], dim)
 
 
 def reshape(input: Tensor, shape: Sequence[int]) -> Tensor:
