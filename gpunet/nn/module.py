@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gpunet import backend, ops
 from gpunet.backend import CHANNELS_LAST, Device, dtypes
-from gpunet.errors import DTypeError, ShapeError
-from gpunet.tensor import Parameter, Tensor, no_grad
+from gpunet.errors import DTypeError
+from gpunet.nn.state_dict import IncompatibleKeys, load
+from gpunet.tensor import Parameter, Tensor
 from gpunet.tensor.destination import destination
 
 __all__ = ["Module"]
-
-
-class IncompatibleKeys(NamedTuple):
-    """Names that a module has and a state dict has not, and the other way round."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
 
 
 class Module:
@@ -377,33 +371,7 @@ class Module:
             TypeError: `state_dict` is no mapping to arrays.
             ShapeError: a shape differs.
         """
-        own = self.state_dict()
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(f"load_state_dict: expected a dict of Tensors or arrays, got {type(state_dict).__name__}")
-        for name, value in state_dict.items():
-            if not hasattr(value, "shape"):
-                raise TypeError(f"load_state_dict: {name!r} is no Tensor or array, got {type(value).__name__}")
-        missing = [name for name in own if name not in state_dict]
-        unexpected = [name for name in state_dict if name not in own]
-        if strict and (missing or unexpected):
-            raise RuntimeError(
-                f"load_state_dict: the names differ.\n  missing: {missing}\n  unexpected: {unexpected}\n"
-                "  hint: strict=False loads the others"
-            )
-        wrong = [
-            f"{name}: expected {own[name].shape}, got {tuple(state_dict[name].shape)}"
-            for name in own.keys() & state_dict.keys()
-            if own[name].shape != tuple(state_dict[name].shape)
-        ]
-        if wrong:
-            raise ShapeError("load_state_dict: shapes differ.\n  " + "\n  ".join(sorted(wrong)))
-        hosts = {
-            name: _host(name, state_dict[name], tensor.dtype) for name, tensor in own.items() if name in state_dict
-        }
-        with no_grad():
-            for name, host in hosts.items():
-                own[name].copy_(Tensor(backend.of(own[name].array).from_numpy(host)))
-        return IncompatibleKeys(missing, unexpected)
+        return load(self.state_dict(), state_dict, strict)
 
     # Showing.
 
@@ -416,19 +384,6 @@ class Module:
         if not lines:
             return f"{type(self).__name__}({self.extra_repr()})"
         return f"{type(self).__name__}(\n  " + "\n  ".join(lines) + "\n)"
-
-
-def _host(name: str, value: Any, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Return a saved Tensor, array or CPU tensor of another library as a NumPy array of a dtype."""
-    if isinstance(value, Tensor):
-        value = backend.of(value.array).to_numpy(value.array)
-    try:
-        return np.asarray(value).astype(dtype, order="K", copy=False)
-    except (TypeError, ValueError, RuntimeError) as error:  # whatever the other library says
-        raise TypeError(
-            f"load_state_dict: {name!r} does not become a NumPy array: {error}\n"
-            "  hint: value.detach().cpu(), and .float() for PyTorch's bfloat16"
-        ) from None
 
 
 def channels_last_parameter(be: backend.Backend, shape: tuple[int, ...], dtype: Any) -> Parameter:
