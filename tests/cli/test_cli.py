@@ -173,6 +173,15 @@ def test_a_truncated_data_set_is_one_error(tmp_path, capsys):
     assert "FormatError" in (message := capsys.readouterr().err) and "train-images-idx3-ubyte" in message
 
 
+@pytest.fixture
+def children_take_sigint():
+    """Undo what a shell does to a test run in the background: it, and so each child, ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("children_take_sigint")
 def test_ctrl_c_keeps_the_checkpoint_of_the_last_finished_epoch(tmp_path):
     out = tmp_path / "run"
     command = [
@@ -196,7 +205,10 @@ def test_ctrl_c_keeps_the_checkpoint_of_the_last_finished_epoch(tmp_path):
         time.sleep(0.02)
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    try:
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()  # where the signal did not end it
     assert process.returncode == 130
     tensors, metadata = io.load_file(out / "model.safetensors")
     done = int(metadata["epoch"])
