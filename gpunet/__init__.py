@@ -7,7 +7,7 @@ data, emulator, io, models, train, viz      loaded when first used
 """
 
 import importlib as _importlib
-from typing import Any as _Any
+import typing as _typing
 
 import numpy as _np
 
@@ -112,10 +112,24 @@ __all__ = [
 
 _ON_DEMAND = ("data", "emulator", "io", "models", "train", "viz")
 
+if _typing.TYPE_CHECKING:  # what __getattr__ gives, and that nothing else is here
+    from gpunet import data as data
+    from gpunet import emulator as emulator
+    from gpunet import io as io
+    from gpunet import models as models
+    from gpunet import train as train
+    from gpunet import viz as viz
 
-def __getattr__(name: str) -> _Any:
-    if name in _ON_DEMAND:
-        return _importlib.import_module(f"gpunet.{name}")
-    if name == "bfloat16":  # imports ml_dtypes
-        return _bfloat16()
-    return _absent("gpunet")(name)
+    bfloat16: _np.dtype[_typing.Any]
+else:
+
+    def __getattr__(name: str) -> _typing.Any:
+        if name in _ON_DEMAND:
+            return _importlib.import_module(f"gpunet.{name}")
+        if name == "bfloat16":  # imports ml_dtypes
+            return _bfloat16()
+        return _absent("gpunet")(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_DEMAND})  # bfloat16 needs a package that may be missing, which getmembers fails on

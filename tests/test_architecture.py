@@ -96,6 +96,21 @@ def test_names_that_are_missing_say_so_and_floors_load_on_demand():
         gpunet.randn(3)
 
 
+def test_floors_that_load_on_demand_are_listed():
+    code = "import gpunet; print({*gpunet.__all__, *gpunet._ON_DEMAND} - {*dir(gpunet)})"  # none of them imported here
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_a_type_checker_knows_what_is_there_and_what_is_not(tmp_path):
+    api = pytest.importorskip("mypy.api", reason="mypy is not installed (extra dev)")
+    script = tmp_path / "script.py"
+    lines = ["import gpunet", "gpunet.randn", "gpunet.tensor(1.0).bessel", "reveal_type(gpunet.io.load_file)"]
+    script.write_text("\n".join(lines))
+    found, _, _ = api.run(["--follow-imports=silent", f"--cache-dir={tmp_path / 'cache'}", str(script)])
+    for line, text in [(2, 'no attribute "randn"'), (3, 'no attribute "bessel"'), (4, "-> tuple[dict[str, numpy.")]:
+        assert any(f"script.py:{line}: " in part and text in part for part in found.splitlines()), found
+
+
 def test_op_files_stay_one_screen():
     assert len((PACKAGE / "ops" / "base.py").read_text().splitlines()) <= 250
     source = (PACKAGE / "ops" / "activation.py").read_text()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -105,8 +105,10 @@ class Tensor(Operators):
             suffix += ", requires_grad=True"
         return f"tensor({values}{suffix})"
 
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"Tensor.{name} is not in gpunet; `tensor.array` gives the bare array")
+    if not TYPE_CHECKING:  # a type checker would take every name for one that is there
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(f"Tensor.{name} is not in gpunet; `tensor.array` gives the bare array")
 
     # Gradients.
 
