@@ -197,7 +197,7 @@ def _contents(
         if array.fill is not None:
             if dtype.kind in "iu" and array.fill != int(array.fill):
                 raise ValueError(f"{array.fill} is no integer")
-            return np.full(shape, array.fill, dtype)
+            return np.full(shape, np.array(array.fill, dtype), dtype)  # full itself wraps integers in NumPy 2.0
     except (KernelError, OverflowError, ValueError) as error:
         raise launch.error(f"{array.type}[...] cannot be made: {error}.") from None
     if dtype.kind in "biu":
