@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+import gpunet
 from gpunet.cli import doctor, kernels, train
 
 __all__ = ["main"]
@@ -22,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
         description="Neural networks on CuPy and NumPy.",
         epilog="exit codes: 0 done, 1 error, 2 wrong usage, 130 interrupted",
     )
+    top.add_argument("--version", action="version", version=f"gpunet {gpunet.__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in (train, kernels, doctor):
         module.add_parser(commands)

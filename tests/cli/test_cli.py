@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -171,6 +173,14 @@ def test_a_truncated_data_set_is_one_error(tmp_path, capsys):
     images.write_bytes(images.read_bytes()[:-5])
     assert gpunet_train("--data", tmp_path, "--out", tmp_path / "run") == 1
     assert "FormatError" in (message := capsys.readouterr().err) and "train-images-idx3-ubyte" in message
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0 and capsys.readouterr().out == f"gpunet {gpunet.__version__}\n"
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert gpunet.__version__ == project["version"]
 
 
 @pytest.fixture
