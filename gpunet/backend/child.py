@@ -66,9 +66,10 @@ def answers() -> TextIO:
     return lines
 
 
-_FRAME = re.compile(r"^ *#\d+ 0x\w+ in .*? (\S+\.\w+):(\d+)", re.MULTILINE)
+# Paths may have spaces; before one stands a name of C, or a function of C++ with its parameters.
+_FRAME = re.compile(r"^ *#\d+ 0x\w+ in (?:.*\)(?: const)?|\w+) (.+?\.\w+):(\d+)", re.MULTILINE)
 _REGION = re.compile(r"is located (\d+) bytes (.*?) (?:a )?(\d+)-byte region \[(0x\w+),")
-_UNDEFINED = re.compile(r"^(\S+?):(\d+):\d+: runtime error: (.*)$", re.MULTILINE)
+_UNDEFINED = re.compile(r"^(.+?):(\d+):\d+: runtime error: (.*)$", re.MULTILINE)
 
 
 def sanitizer_finding(report: str, arrays: Mapping[str, int]) -> str | None:

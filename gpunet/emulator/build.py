@@ -317,7 +317,8 @@ def source_line(library_path: Path, offset: int) -> str:
     """'file.cu:12' of an address in a compiled library, or '' where it is unknown."""
     if shutil.which("addr2line") is None:
         return ""
-    found = _run(["addr2line", "-e", str(library_path), hex(offset)]).stdout.strip().split(" ")[0]
+    found = _run(["addr2line", "-e", str(library_path), hex(offset)]).stdout.strip()
+    found = found.partition(" (discriminator ")[0]
     return "" if found.startswith("?") or found.endswith((":?", ":0")) else os.path.basename(found)
 
 

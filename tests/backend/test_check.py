@@ -187,6 +187,20 @@ def test_reports_of_other_compilers_are_read_too():
     assert sanitizer_finding("Traceback: ValueError", {}) is None
 
 
+@pytest.mark.parametrize("function", ["saxpy", "void f<float>(float*)", "A<&(f)>::run(int, char**) const"])
+@pytest.mark.parametrize("folder", ["", "/x/", "/my folder/"])
+@pytest.mark.parametrize("file", ["own.cu", "my own.cu", "own (1).cu"])
+def test_files_and_folders_in_reports_may_have_spaces(function, folder, file):
+    report = (
+        "==1==ERROR: AddressSanitizer: heap-buffer-overflow on address 0x10\nREAD of size 8 at 0x10 thread T0\n"
+        "    #0 0x2 in atomicAdd(int*, int) /a b/gpunet/emulator/cuda.h:99:7\n"
+        f"    #1 0x3 in {function} {folder}{file}:42:7\n    #2 0x4 in run x.cu:1\n"
+    )
+    assert sanitizer_finding(report, {}) == f"heap-buffer-overflow: read of 8 bytes at {file}:42"
+    undefined = f"{folder}{file}:3:23: runtime error: signed integer overflow\n"
+    assert sanitizer_finding(undefined, {}) == f"signed integer overflow at {file}:3"
+
+
 def test_a_child_that_fails_for_another_reason_is_an_error():
     with pytest.raises(KernelError, match=r"the race check failed: (.|\n)*No module named gpunet\.gone"):
         check.run_in_child("gpunet.gone", {}, "race")

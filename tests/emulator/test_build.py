@@ -57,6 +57,18 @@ def test_cache_sees_a_change_in_an_included_file(cache, tmp_path):
         assert run_add(RawModule(code=code, options=[f"-I{tmp_path}"])) == amount
 
 
+def test_the_line_of_a_fault_names_a_file_with_a_space():
+    code = (
+        'extern "C" __global__ void __launch_bounds__(64) race(int* x) {\n'
+        "    __shared__ int s[64];\n"
+        "    s[threadIdx.x] = 1;\n"
+        "    x[threadIdx.x] = s[63 - threadIdx.x];\n}\n"
+    )
+    race = RawModule(code=code, mode="race", name="/a b/my own.cu").get_function("race")
+    with pytest.raises(KernelError, match=r"at my own\.cu:3, after .* at my own\.cu:4"):
+        race((1,), (64,), (np.zeros(64, np.int32),))
+
+
 def test_cache_is_safe_for_two_processes_that_build_the_same_kernel(cache):
     script = (
         "import numpy as np; from gpunet.emulator import RawModule\n"
