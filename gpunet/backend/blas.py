@@ -61,7 +61,7 @@ def _openblas() -> _OpenBLAS | None:
     candidates = [*package.parent.glob("numpy.libs/*openblas*"), *package.glob(".dylibs/*openblas*")]
     paths = [str(path) for path in candidates]
     if os.path.exists("/proc/self/maps"):
-        with open("/proc/self/maps", encoding="utf-8") as maps:
+        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
             paths += sorted({line.split()[-1] for line in maps if "openblas" in line.rpartition("/")[2]})
     paths += glob.glob(str(package.parent / "numpy.libs" / "*openblas*.dll"))
     for path in paths:

@@ -61,6 +61,7 @@ _MODE_RUNTIME = {
     "race": ["-O2", "-DGPUNET_RACE"],
     "asan": ["-O1", "-g", "-DGPUNET_ASAN", "-fsanitize=address"],
 }
+_ANY_PATH = "surrogateescape"  # how Python keeps a path that is no text in the locale's encoding
 _MODE_LINK: dict[str, list[str]] = {"fast": [], "race": [], "asan": ["-fsanitize=address,undefined"]}
 
 
@@ -106,7 +107,9 @@ def _run(command: Sequence[str], stdin: str | None = None) -> subprocess.Complet
     reason = unavailable()
     if reason is not None:
         raise KernelError(layout_message("emulator", "kernels cannot be compiled here.", hint=reason))
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, env=_environment())
+    return subprocess.run(
+        command, input=stdin, capture_output=True, encoding="utf-8", errors=_ANY_PATH, check=False, env=_environment()
+    )
 
 
 def _compile(what: str, command: Sequence[str], stdin: str | None = None) -> str:
@@ -126,19 +129,19 @@ def _compile(what: str, command: Sequence[str], stdin: str | None = None) -> str
 def _machine() -> str:
     """What besides text and flags decides the code: the compiler and, for -march=native, the CPU."""
     try:
-        flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
         flags = None
     return _run(["g++", "--version"]).stdout + (flags.group(1) if flags else platform.processor())
 
 
 def _key(*parts: str) -> str:
-    return hashlib.sha256("\0".join([_machine(), *parts]).encode()).hexdigest()[:24]
+    return hashlib.sha256("\0".join([_machine(), *parts]).encode(errors=_ANY_PATH)).hexdigest()[:24]
 
 
 @functools.cache
 def _own_text() -> str:
-    return "\0".join((HERE / name).read_text() for name in (*HEADERS, "worker.h", *RUNTIME_SOURCES))
+    return "\0".join((HERE / name).read_text(encoding="utf-8") for name in (*HEADERS, "worker.h", *RUNTIME_SOURCES))
 
 
 def _wanted_cache(environment: Mapping[str, str]) -> Path | None:

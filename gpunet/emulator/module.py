@@ -449,7 +449,7 @@ def _cpus() -> int:
 def _line_of(library: Path, address: int) -> str:
     """'file.cu:12' of a return address in a loaded library."""
     try:
-        maps = Path("/proc/self/maps").read_text().splitlines()
+        maps = os.fsdecode(Path("/proc/self/maps").read_bytes()).splitlines()
     except OSError:
         return ""
     for line in maps:

@@ -57,6 +57,16 @@ def test_cache_sees_a_change_in_an_included_file(cache, tmp_path):
         assert run_add(RawModule(code=code, options=[f"-I{tmp_path}"])) == amount
 
 
+def test_paths_may_have_bytes_that_are_no_text(cache, monkeypatch):
+    odd = os.fsdecode(b"odd \xff")
+    folder = cache.parent.with_name(odd)
+    cache.parent.rename(folder)
+    monkeypatch.setenv("GPUNET_CACHE_DIR", str(folder))
+    assert run_add(RawModule(code=ADD, options=["-DAMOUNT=6"], name=f"{odd}.cu")) == 6
+    with pytest.raises(KernelError, match=f"{odd}.cu:1:.*AMOUNT"):
+        RawModule(code=ADD, name=f"{odd}.cu")
+
+
 def test_the_line_of_a_fault_names_a_file_with_a_space():
     code = (
         'extern "C" __global__ void __launch_bounds__(64) race(int* x) {\n'
