@@ -91,7 +91,7 @@ static inline void __threadfence_system() { gpunet_fence(); }
 // ---------------------------------------------------------------- warp collectives
 
 static inline unsigned __activemask() { return gpunet_live_lanes(); }
-static inline void __syncwarp(unsigned mask = 0xffffffffu) { gpunet_collective(mask, nullptr, nullptr, true); }
+static inline void __syncwarp(unsigned mask = 0xffffffffu) { gpunet_collective(mask, nullptr, nullptr); }
 
 namespace gpunet {
 
@@ -116,7 +116,7 @@ struct Shuffle {
 template <class T>
 static inline T shuffle(unsigned mask, T value, int source) {
     Shuffle<T> post{value, value, source};
-    gpunet_collective(mask, Shuffle<T>::run, &post, false);
+    gpunet_collective(mask, Shuffle<T>::run, &post);
     return post.result;
 }
 
@@ -138,7 +138,7 @@ static void reduce_lanes(unsigned mask, void** posts) {
 }
 template <class Operator, class T>
 static inline T reduce(unsigned mask, T value) {
-    gpunet_collective(mask, reduce_lanes<Operator, T>, &value, false);
+    gpunet_collective(mask, reduce_lanes<Operator, T>, &value);
     return value;
 }
 

@@ -1,10 +1,14 @@
 // The data race detector of race mode. Kernels are compiled with -fsanitize=thread, but the callbacks are these:
-// threads of a block are fibers, so libtsan would see nothing. Per byte it keeps the last write, the last read and
-// whether others read too; two accesses are ordered by __syncthreads, by __syncwarp within a warp, and between
+// threads of a block are fibers, so libtsan would see nothing. Per byte it keeps the last write and, since then, the
+// reads. Two accesses are ordered by __syncthreads, by each __syncwarp among the lanes that take part, and between
 // blocks by an atomic on one word that follows a __threadfence. Shuffles order nothing, as in CUDA.
 #ifdef GPUNET_RACE
 #include <stdio.h>
+#include <string.h>
 
+#include <algorithm>
+#include <array>
+#include <deque>
 #include <unordered_map>
 #include <vector>
 
@@ -12,26 +16,42 @@
 
 namespace {
 
+// The vector clocks of a warp. Its time is the number of __syncwarp in it so far, of any lanes. What lane b does now is
+// ordered after all that lane a did before time known[b][a].
+struct Clocks {
+    int time;
+    int known[32][32];
+};
+Clocks clocks[MAX_WARPS];
+
 struct Access {
     int64_t block = -1;  // -1: none
-    int barrier_epoch, sync_epoch;
+    const void* site;    // address of the code
+    int barrier_epoch, time;
     short thread;
-    const void* site;  // address of the code
 };
 
-enum Readers : char { ONE, LANES_OF_A_WARP, SEVERAL_WARPS };
+// Accesses to one byte, all those that a later one can race with: the last one, and what is needed of the others.
+struct Accesses : Access {
+    bool several_warps = false, several_blocks = false;  // several_warps, lanes: in the last one's block and epoch
+    unsigned lanes = 0;                                  // of the last one's warp
+    int* times = nullptr;                                // of each lane; null: the last one's time for all
+
+    void add(const Access& now);
+    bool several() const { return several_blocks || several_warps || (lanes & (lanes - 1)); }
+};
 
 struct Cell {
-    Access write, read;
+    Access write;
     bool atomic_write = false;
-    Readers readers = ONE;        // since the last write, in the last reader's block and epoch
-    bool several_blocks = false;  // have read since the last write
+    Accesses reads;  // since the last write
 };
 
 const uintptr_t PAGE = 4096;
 std::unordered_map<uintptr_t, Cell*> pages;
 uintptr_t last_page = 0;
 Cell* last_cells = nullptr;
+std::deque<std::array<int, 32>> lane_times;  // owns Accesses::times
 
 // Blocks that have fenced and then done an atomic on a word, in order; and for the current block how many of
 // them its own atomic on that word has seen.
@@ -58,45 +78,53 @@ bool has_acquired(int64_t block) {
     return false;
 }
 
-bool same_warp(const Access& a, const Access& b) { return a.thread / 32 == b.thread / 32; }
+// Whether something orders an earlier access of a lane of the current block, warp and epoch before the current one.
+bool lane_before(int earlier_lane, int earlier_time, const Access& now) {
+    int lane = now.thread % 32;
+    return earlier_lane == lane || earlier_time < clocks[now.thread / 32].known[lane][earlier_lane];
+}
 
-// Whether something orders an earlier access before the current one.
-bool ordered(const Access& earlier, const Access& now, bool shared) {
+// Likewise for any access.
+bool before(const Access& earlier, const Access& now, bool shared) {
+    if (earlier.block < 0) return true;
     if (earlier.block != now.block) return shared || has_acquired(earlier.block);  // blocks reuse shared memory
-    return earlier.thread == now.thread || earlier.barrier_epoch != now.barrier_epoch ||
-           (same_warp(earlier, now) && earlier.sync_epoch != now.sync_epoch);
+    if (earlier.barrier_epoch != now.barrier_epoch) return true;
+    return earlier.thread / 32 == now.thread / 32 && lane_before(earlier.thread % 32, earlier.time, now);
 }
 
-bool reads_ordered(const Cell& cell, const Access& now, bool shared) {
-    const Access& read = cell.read;
-    if (read.block < 0) return true;
-    if (!ordered(read, now, shared)) return false;
-    if (cell.several_blocks && !shared) return acquired.size() > 0;  // which ones is not remembered
-    if (read.block != now.block || read.barrier_epoch != now.barrier_epoch) return true;
-    if (cell.readers == SEVERAL_WARPS) return false;
-    return !(cell.readers == LANES_OF_A_WARP && read.sync_epoch == now.sync_epoch);
+bool all_before(const Accesses& earlier, const Access& now, bool shared) {
+    if (!before(earlier, now, shared)) return false;
+    if (earlier.several_blocks && !shared && acquired.empty()) return false;  // which ones is not remembered
+    if (earlier.block != now.block || earlier.barrier_epoch != now.barrier_epoch) return true;
+    if (earlier.several_warps) return false;
+    for (unsigned lanes = earlier.lanes; lanes; lanes &= lanes - 1) {
+        int lane = __builtin_ctz(lanes);
+        if (!lane_before(lane, earlier.times ? earlier.times[lane] : earlier.time, now)) return false;
+    }
+    return true;
 }
 
-void note_read(Cell& cell, const Access& now) {
-    const Access& read = cell.read;
-    if (read.block >= 0 && read.block != now.block) cell.several_blocks = true;
-    if (read.block != now.block || read.barrier_epoch != now.barrier_epoch)
-        cell.readers = ONE;
-    else if (cell.readers == SEVERAL_WARPS || !same_warp(read, now))
-        cell.readers = SEVERAL_WARPS;
-    else if (read.sync_epoch == now.sync_epoch && (cell.readers == LANES_OF_A_WARP || read.thread != now.thread))
-        cell.readers = LANES_OF_A_WARP;
-    else
-        cell.readers = ONE;
-    cell.read = now;
+void Accesses::add(const Access& now) {
+    if (block >= 0 && block != now.block) several_blocks = true;
+    if (block != now.block || barrier_epoch != now.barrier_epoch) {
+        several_warps = false;
+        lanes = 0;
+    } else if (thread / 32 != now.thread / 32) {
+        several_warps = true;
+    } else if (time != now.time && !times) {
+        lane_times.emplace_back().fill(time);
+        times = lane_times.back().data();
+    }
+    (Access&)*this = now;
+    lanes |= 1u << now.thread % 32;
+    if (times) times[now.thread % 32] = now.time;
 }
 
 void note_write(Cell& cell, const Access& now, bool atomic) {
     cell.write = now;
     cell.atomic_write = atomic;
-    cell.read.block = -1;
-    cell.readers = ONE;
-    cell.several_blocks = false;
+    cell.reads.block = -1;
+    cell.reads.several_blocks = false;
 }
 
 // {address}, {shared} and {site} are put into words by module.py, which knows arguments, variables and lines.
@@ -122,7 +150,7 @@ void check(const void* pointer, size_t size, int kind, const void* site) {
     if ((size_t)((const char*)pointer - (const char*)&gpunet_thread) < sizeof gpunet_thread) return;
     int thread = worker->current_thread();
     if (thread < 0) return;
-    Access now{worker->block, worker->barrier_epoch, worker->warps[thread / 32].sync_epoch, (short)thread, site};
+    Access now{worker->block, site, worker->barrier_epoch, clocks[thread / 32].time, (short)thread};
     bool shared = worker->static_shared.contains(pointer) || worker->dynamic_shared.contains(pointer);
     bool atomic = kind == GPUNET_ATOMIC;
     if (atomic && !shared) {
@@ -132,13 +160,12 @@ void check(const void* pointer, size_t size, int kind, const void* site) {
     }
     for (size_t i = 0; i < size; i++) {
         Cell& cell = *cell_of((uintptr_t)pointer + i);
-        if (cell.write.block >= 0 && !(atomic && cell.atomic_write) && !ordered(cell.write, now, shared))
+        if (!(atomic && cell.atomic_write) && !before(cell.write, now, shared))
             report(worker, pointer, kind == GPUNET_READ ? "read" : "write", now, "a write", cell.write);
-        if (kind == GPUNET_WRITE && !reads_ordered(cell, now, shared))
-            report(worker, pointer, "write", now, cell.readers || cell.several_blocks ? "reads, the last" : "a read",
-                   cell.read);
+        if (kind == GPUNET_WRITE && !all_before(cell.reads, now, shared))
+            report(worker, pointer, "write", now, cell.reads.several() ? "reads, the last" : "a read", cell.reads);
         if (kind == GPUNET_READ)
-            note_read(cell, now);
+            cell.reads.add(now);
         else
             note_write(cell, now, atomic);
     }
@@ -146,11 +173,26 @@ void check(const void* pointer, size_t size, int kind, const void* site) {
 
 }  // namespace
 
-void race_begin_block(Worker*) { acquired.clear(); }
+void race_begin_block(Worker*) { acquired.clear(); }  // clocks go on
+
+void race_sync_lanes(int warp, unsigned lanes) {
+    Clocks& clock = clocks[warp];
+    clock.time++;
+    int joined[32] = {};
+    for (int lane = 0; lane < 32; lane++) {
+        if (!(lanes >> lane & 1)) continue;
+        clock.known[lane][lane] = clock.time;
+        for (int other = 0; other < 32; other++) joined[other] = std::max(joined[other], clock.known[lane][other]);
+    }
+    for (int lane = 0; lane < 32; lane++)
+        if (lanes >> lane & 1) memcpy(clock.known[lane], joined, sizeof joined);
+}
 
 void race_end_launch() {
     for (auto& page : pages) delete[] page.second;
     pages.clear();
+    lane_times.clear();
+    memset(clocks, 0, sizeof clocks);
     last_page = 0;
     releases.clear();
     acquired.clear();

@@ -162,8 +162,10 @@ static void complete_group(Worker* worker, Warp* warp, int number) {
     Group* group = &warp->groups[number];
     unsigned lanes = group->mask & warp->live;
     if (!lanes || group->arrived != lanes) return;
-    if (group->operation) group->operation(lanes, warp->posts);
-    warp->sync_epoch += group->orders_memory;
+    if (group->operation)
+        group->operation(lanes, warp->posts);
+    else
+        race_sync_lanes((int)(warp - worker->warps), lanes);
     *group = warp->groups[--warp->group_count];
     bool reverse = worker->launch->schedule == REVERSE;
     for (int i = 0; i < 32; i++) {
@@ -220,7 +222,7 @@ int gpunet_barrier(int predicate) {
     return worker->predicate_result;
 }
 
-void gpunet_collective(unsigned mask, GpunetOperation operation, void* post, bool orders_memory) {
+void gpunet_collective(unsigned mask, GpunetOperation operation, void* post) {
     Worker* worker = current_worker();
     int thread = worker->thread_of[worker->fiber], lane = thread % 32;
     Warp* warp = &worker->warps[thread / 32];
@@ -232,7 +234,7 @@ void gpunet_collective(unsigned mask, GpunetOperation operation, void* post, boo
     int number = 0;
     while (number < warp->group_count && warp->groups[number].mask != mask) number++;
     if (number == warp->group_count)
-        warp->groups[warp->group_count++] = {mask, 0, operation, orders_memory};
+        warp->groups[warp->group_count++] = {mask, 0, operation};
     else if (warp->groups[number].operation != operation)
         fail(worker, "lanes of warp %d in " BLOCK_FORMAT " wait at different warp collectives with one mask 0x%08x "
              "(e.g. thread %d)", thread / 32, BLOCK_VALUES(worker->launch, worker->block), mask, thread);
@@ -357,7 +359,7 @@ static void run_block(Worker* worker, int64_t block) {
     for (int number = 0; number * 32 < worker->threads; number++) {
         int lanes = worker->threads - number * 32;
         worker->warps[number].live = lanes >= 32 ? ~0u : (1u << lanes) - 1;
-        worker->warps[number].group_count = worker->warps[number].sync_epoch = 0;
+        worker->warps[number].group_count = 0;
     }
     race_begin_block(worker);
     run_another(worker, false);

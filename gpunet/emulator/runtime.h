@@ -17,7 +17,8 @@ struct GpunetThread {
 extern __thread GpunetThread gpunet_thread;
 
 // A warp collective: runs once, when the last lane of the mask has arrived. posts[lane] is what that lane posted;
-// results go there too. Lanes that meet at different operations are an error.
+// results go there too. Lanes that meet at different operations are an error. nullptr is __syncwarp, which alone
+// orders memory.
 typedef void (*GpunetOperation)(unsigned mask, void** posts);
 
 enum GpunetAccess { GPUNET_READ, GPUNET_WRITE, GPUNET_ATOMIC };
@@ -25,7 +26,7 @@ enum GpunetAccess { GPUNET_READ, GPUNET_WRITE, GPUNET_ATOMIC };
 extern "C" {
 int gpunet_next_thread();                 // the kernel's loop: ends the previous thread, starts the next one
 int gpunet_barrier(int predicate);        // sum of the predicates
-void gpunet_collective(unsigned mask, GpunetOperation operation, void* post, bool orders_memory);
+void gpunet_collective(unsigned mask, GpunetOperation operation, void* post);
 unsigned gpunet_live_lanes();
 void gpunet_access(const void* address, size_t size, int access);  // race mode: a memory access to check
 void gpunet_fence();

@@ -32,7 +32,6 @@ struct Launch {
 struct Group {
     unsigned mask, arrived;
     GpunetOperation operation;
-    bool orders_memory;
 };
 
 struct Warp {
@@ -41,7 +40,6 @@ struct Warp {
     Group groups[32];
     void* posts[32];
     short fibers[32];
-    int sync_epoch;  // how many __syncwarp have completed
 };
 
 struct Range {
@@ -97,10 +95,12 @@ void fail(Worker* worker, const char* format, ...) __attribute__((format(printf,
 #ifdef GPUNET_RACE
 const bool CHECK_RACES = true;
 void race_begin_block(Worker* worker);
+void race_sync_lanes(int warp, unsigned lanes);  // a __syncwarp of these lanes has completed
 void race_end_launch();
 #else
 const bool CHECK_RACES = false;
 inline void race_begin_block(Worker*) {}
+inline void race_sync_lanes(int, unsigned) {}
 inline void race_end_launch() {}
 #endif
 

@@ -100,6 +100,18 @@ extern "C" __global__ void place(int* out) {
     out[b * (blockDim.x * blockDim.y * blockDim.z) + t] = b * 1000 + t;
 }
 
+// Each thread does its row of a program: pairs of what to do and with what. In shared memory, for the race detector.
+extern "C" __global__ void follow(const int* program, int* seen, int steps) {
+    __shared__ int s[4];
+    for (const int *step = program + threadIdx.x * steps * 2, *end = step + steps * 2; step < end; step += 2) {
+        int with = step[1];
+        if (step[0] == 1) seen[threadIdx.x] += s[with];
+        if (step[0] == 2) s[with] = 1;
+        if (step[0] == 3) __syncwarp((unsigned)with);
+        if (step[0] == 4) __syncthreads();
+    }
+}
+
 // Intrinsics and vector types; one value each.
 __constant__ float coefficients[4];
 extern "C" __global__ void intrinsics(float* f, unsigned* u, double* d, const float4* v, float x, unsigned n) {

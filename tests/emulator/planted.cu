@@ -64,6 +64,122 @@ extern "C" __global__ void write_after_reads_ok(float* y, const float* x) {
     y[t] = v;
 }
 
+// A __syncwarp of the lower half: the upper half takes no part.
+extern "C" __global__ void half_syncs_then_other_reads(float* y) {
+    __shared__ float s[16];
+    int t = threadIdx.x;
+    if (t < 16) {
+        s[t] = 1;
+        __syncwarp(0x0000ffffu);
+    } else {
+        y[t] = s[t - 16];
+    }
+}
+extern "C" __global__ void half_syncs_then_other_writes(float* y) {
+    __shared__ float s[32];
+    int t = threadIdx.x;
+    s[t] = 1;
+    __syncwarp();
+    if (t < 16) {
+        y[t] = s[t];
+        __syncwarp(0x0000ffffu);
+    } else {
+        s[t - 16] = 2;
+    }
+}
+extern "C" __global__ void both_halves_write(float* y) {
+    __shared__ float s[16];
+    int t = threadIdx.x;
+    if (t < 16) {
+        s[t] = 1;
+        __syncwarp(0x0000ffffu);
+        y[t] = s[t];
+    } else {
+        s[t - 16] = 2;
+        __syncwarp(0xffff0000u);
+    }
+}
+extern "C" __global__ void both_halves_write_ok(float* y) {
+    __shared__ float s[32];
+    int t = threadIdx.x, half = t / 16 * 16;
+    const unsigned mask = 0xffffu << half;
+    for (int round = 0; round < 3; ++round) {
+        s[t] = (float)round;
+        __syncwarp(mask);
+        y[t] = s[half + (t + 1) % 16] + s[half];
+        __syncwarp(mask);
+    }
+}
+
+// Lane 0, then lane 1, then lane 2 use s. A pair of lanes meets at each __syncwarp.
+extern "C" __global__ void chain_of_pairs(float* y) {
+    __shared__ float s;
+    int t = threadIdx.x;
+    if (t == 0) s = 1;
+    if (t == 1 || t == 2) __syncwarp(6u);
+    if (t == 0 || t == 1) __syncwarp(3u);  // too late for lane 2
+    if (t == 2) y[t] = s;
+}
+extern "C" __global__ void chain_of_pairs_ok(float* y) {
+    __shared__ float s;
+    int t = threadIdx.x;
+    if (t == 0) s = 1;
+    if (t == 0 || t == 1) __syncwarp(3u);
+    if (t == 1) y[t] = s;
+    if (t == 1 || t == 2) __syncwarp(6u);
+    if (t == 2) s = 2;
+}
+extern "C" __global__ void chain_is_overtaken(float* y) {
+    __shared__ float s;
+    int t = threadIdx.x;
+    if (t == 0) y[t] = s;
+    if (t == 0 || t == 1) __syncwarp(3u);
+    if (t < 2) y[t] = s;  // lane 0 once more
+    if (t == 1 || t == 2) __syncwarp(6u);
+    if (t == 2) s = 2;
+}
+// Lane 2 waits for two readers, one after the other.
+extern "C" __global__ void readers_one_by_one_ok(float* y) {
+    __shared__ float s;
+    int t = threadIdx.x;
+    if (t == 1 || t == 3) __syncwarp(10u);
+    if (t < 2) y[t] = s;
+    if (t == 0 || t == 2) __syncwarp(5u);
+    if (t == 1 || t == 2) __syncwarp(6u);
+    if (t == 2) s = 2;
+}
+// All read, but after the barrier only lane 0, which lane 1 waits for.
+extern "C" __global__ void reads_before_a_barrier_ok(float* y) {
+    __shared__ float s;
+    int t = threadIdx.x;
+    y[t] = s;
+    __syncthreads();
+    if (t > 1) return;
+    if (t == 0) y[t] = s;
+    __syncwarp(3u);
+    if (t == 1) s = 2;
+}
+
+// Lanes that have returned take part in no __syncwarp: the others must not use what they have written.
+extern "C" __global__ void returned_lanes_write(float* y) {
+    __shared__ float s[32];
+    int t = threadIdx.x;
+    s[t] = 1;
+    if (t >= 20) return;
+    __syncwarp();
+    y[t] = s[(t + 1) % 32];
+}
+extern "C" __global__ void returned_lanes_write_ok(float* y) {
+    __shared__ float s[32];
+    int t = threadIdx.x;
+    s[t] = 1;
+    __syncwarp();
+    if (t >= 20) return;
+    s[t] += s[20 + t % 12];
+    __syncwarp();
+    y[t] = s[(t + 1) % 20];
+}
+
 extern "C" __global__ void dynamic_race(float* x) {
     extern __shared__ float dynamic[];
     dynamic[threadIdx.x] = x[threadIdx.x];

@@ -34,6 +34,17 @@ RUNS = {
     "missing_syncwarp": (lambda: (zeros(32), ramp(32)), {}),
     "write_after_reads": (lambda: (zeros(32), ramp(32)), {}),
     "write_after_reads_ok": (lambda: (zeros(32), ramp(32)), {}),
+    "half_syncs_then_other_reads": (lambda: (zeros(32),), {}),
+    "half_syncs_then_other_writes": (lambda: (zeros(32),), {}),
+    "both_halves_write": (lambda: (zeros(32),), {}),
+    "both_halves_write_ok": (lambda: (zeros(32),), {}),
+    "chain_of_pairs": (lambda: (zeros(32),), {}),
+    "chain_of_pairs_ok": (lambda: (zeros(32),), {}),
+    "chain_is_overtaken": (lambda: (zeros(32),), {}),
+    "readers_one_by_one_ok": (lambda: (zeros(32),), {}),
+    "reads_before_a_barrier_ok": (lambda: (zeros(32),), {}),
+    "returned_lanes_write": (lambda: (zeros(32),), {}),
+    "returned_lanes_write_ok": (lambda: (zeros(32),), {}),
     "dynamic_race": (lambda: (ramp(64),), {"block": (64,), "shared_mem": 256}),
     "blocks_write": (lambda: (zeros(32),), {"grid": (4,)}),
     "plain_increment": (lambda: (zeros(1),), {}),
@@ -57,6 +68,7 @@ FOUND = [
     ("forward_only", "race", ONE_BLOCK.format("forward_only")),
     ("second_barrier", "race", ONE_BLOCK.format("second_barrier")),
     ("missing_syncwarp", "race", ONE_BLOCK.format("missing_syncwarp")),
+    ("both_halves_write", "race", ONE_BLOCK.format("both_halves_write")),
     ("write_after_reads", "race", r"write by thread 31 .*after reads, the last by thread 31"),
     ("dynamic_race", "race", r"race in dynamic shared memory, byte offset 128: write by thread 32"),
     ("blocks_write", "race", r"argument 0 \(y\), byte offset 0: write .* block \(1,0,0\).* block \(0,0,0\)"),
@@ -69,6 +81,25 @@ FOUND = [
     ("different_collectives", "fast", r"lanes of warp 0 in block \(0,0,0\) wait at different warp collectives"),
     ("foreign_mask", "fast", r"thread 16 \(warp 0, lane 16\).*mask 0x0000ffff, which lacks its own lane"),
     ("traps", "fast", r"__trap\(\) by thread 5 \(warp 0\) in block \(0,0,0\)"),
+]
+# Kernel with a race that every order of threads shows, what the KernelError says.
+WARP = [
+    ("missing_syncwarp", "(read|write) by"),
+    ("write_after_reads", "write by thread 31 .*after reads|read by thread .*after a write by thread 31"),
+    ("half_syncs_then_other_reads", "read by .*after a write|write by .*after a read"),
+    ("half_syncs_then_other_writes", "write by .*after a read|read by .*after a write"),
+    ("both_halves_write", "(read|write) by .*after a write"),
+    ("chain_of_pairs", "read by thread 2 .*after a write by thread 0|write by thread 0 .*after a read by thread 2"),
+    ("chain_is_overtaken", "write by thread 2 .*after reads|read by thread 0 .*after a write by thread 2"),
+    ("returned_lanes_write", "read by thread 19 .*after a write by thread 20"),
+]
+WARP_OK = [
+    "write_after_reads_ok",
+    "both_halves_write_ok",
+    "chain_of_pairs_ok",
+    "readers_one_by_one_ok",
+    "reads_before_a_barrier_ok",
+    "returned_lanes_write_ok",
 ]
 # Kernel, whether results depend on the order of threads and blocks.
 ORDER = [
@@ -106,7 +137,13 @@ def test_planted_fault_is_found_and_the_runtime_lives_on(name, mode, text):
     run("missing_barrier_ok", mode)
 
 
-@pytest.mark.parametrize("name", ["missing_barrier_ok", "write_after_reads_ok"])
+@pytest.mark.parametrize(("name", "text"), WARP)
+def test_race_within_a_warp_is_found_in_every_order(name, text, schedule):
+    with pytest.raises(KernelError, match=text):
+        run(name, "race")
+
+
+@pytest.mark.parametrize("name", ["missing_barrier_ok", *WARP_OK])
 def test_correct_twin_is_not_accused(name, schedule):
     run(name, "race")
 
