@@ -1,7 +1,8 @@
 // The data race detector of race mode. Kernels are compiled with -fsanitize=thread, but the callbacks are these:
 // threads of a block are fibers, so libtsan would see nothing. Per byte it keeps the last write and, since then, the
-// reads. Two accesses are ordered by __syncthreads, by each __syncwarp among the lanes that take part, and between
-// blocks by an atomic on one word that follows a __threadfence. Shuffles order nothing, as in CUDA.
+// reads and the atomics, which race with all but each other. Two accesses are ordered by __syncthreads, by each
+// __syncwarp among the lanes that take part, and between blocks by an atomic on one word that follows a __threadfence.
+// Shuffles order nothing, as in CUDA.
 #ifdef GPUNET_RACE
 #include <stdio.h>
 #include <string.h>
@@ -38,13 +39,14 @@ struct Accesses : Access {
     int* times = nullptr;                                // of each lane; null: the last one's time for all
 
     void add(const Access& now);
+    void clear();
     bool several() const { return several_blocks || several_warps || (lanes & (lanes - 1)); }
 };
 
 struct Cell {
     Access write;
-    bool atomic_write = false;
-    Accesses reads;  // since the last write
+    Accesses reads;               // since the last write
+    Accesses* atomics = nullptr;  // likewise; few bytes ever have one
 };
 
 const uintptr_t PAGE = 4096;
@@ -52,6 +54,7 @@ std::unordered_map<uintptr_t, Cell*> pages;
 uintptr_t last_page = 0;
 Cell* last_cells = nullptr;
 std::deque<std::array<int, 32>> lane_times;  // owns Accesses::times
+std::deque<Accesses> atomics;                // owns Cell::atomics
 
 // Blocks that have fenced and then done an atomic on a word, in order; and for the current block how many of
 // them its own atomic on that word has seen.
@@ -120,16 +123,15 @@ void Accesses::add(const Access& now) {
     if (times) times[now.thread % 32] = now.time;
 }
 
-void note_write(Cell& cell, const Access& now, bool atomic) {
-    cell.write = now;
-    cell.atomic_write = atomic;
-    cell.reads.block = -1;
-    cell.reads.several_blocks = false;
+void Accesses::clear() {
+    block = -1;
+    several_blocks = false;
 }
 
 // {address}, {shared} and {site} are put into words by module.py, which knows arguments, variables and lines.
-void report(Worker* worker, const void* address, const char* what, const Access& now, const char* earlier_what,
-            const Access& earlier) {
+__attribute__((cold, noinline)) void report(Worker* worker, const void* address, int kind, const Access& now,
+                                            const char* earlier_what, const Access& earlier) {
+    const char* what = kind == GPUNET_READ ? "read" : kind == GPUNET_WRITE ? "write" : "atomic";
     char place[80];
     if (worker->dynamic_shared.contains(address))
         snprintf(place, sizeof place, "dynamic shared memory, byte offset %ld",
@@ -152,22 +154,29 @@ void check(const void* pointer, size_t size, int kind, const void* site) {
     if (thread < 0) return;
     Access now{worker->block, site, worker->barrier_epoch, clocks[thread / 32].time, (short)thread};
     bool shared = worker->static_shared.contains(pointer) || worker->dynamic_shared.contains(pointer);
-    bool atomic = kind == GPUNET_ATOMIC;
-    if (atomic && !shared) {
+    if (kind == GPUNET_ATOMIC && !shared) {
         std::vector<int64_t>& blocks = releases[pointer];
         if (worker->fenced) blocks.push_back(worker->block);
         acquired[pointer] = blocks.size();
     }
     for (size_t i = 0; i < size; i++) {
         Cell& cell = *cell_of((uintptr_t)pointer + i);
-        if (!(atomic && cell.atomic_write) && !before(cell.write, now, shared))
-            report(worker, pointer, kind == GPUNET_READ ? "read" : "write", now, "a write", cell.write);
-        if (kind == GPUNET_WRITE && !all_before(cell.reads, now, shared))
-            report(worker, pointer, "write", now, cell.reads.several() ? "reads, the last" : "a read", cell.reads);
-        if (kind == GPUNET_READ)
+        if (!before(cell.write, now, shared)) report(worker, pointer, kind, now, "a write", cell.write);
+        if (cell.atomics && kind != GPUNET_ATOMIC && !all_before(*cell.atomics, now, shared))
+            report(worker, pointer, kind, now, cell.atomics->several() ? "atomics, the last" : "an atomic",
+                   *cell.atomics);
+        if (kind != GPUNET_READ && !all_before(cell.reads, now, shared))
+            report(worker, pointer, kind, now, cell.reads.several() ? "reads, the last" : "a read", cell.reads);
+        if (kind == GPUNET_READ) {
             cell.reads.add(now);
-        else
-            note_write(cell, now, atomic);
+        } else if (kind == GPUNET_ATOMIC) {
+            if (!cell.atomics) cell.atomics = &atomics.emplace_back();
+            cell.atomics->add(now);
+        } else {
+            cell.write = now;
+            cell.reads.clear();
+            if (cell.atomics) cell.atomics->clear();
+        }
     }
 }
 
@@ -192,6 +201,7 @@ void race_end_launch() {
     for (auto& page : pages) delete[] page.second;
     pages.clear();
     lane_times.clear();
+    atomics.clear();
     memset(clocks, 0, sizeof clocks);
     last_page = 0;
     releases.clear();

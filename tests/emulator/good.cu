@@ -107,8 +107,9 @@ extern "C" __global__ void follow(const int* program, int* seen, int steps) {
         int with = step[1];
         if (step[0] == 1) seen[threadIdx.x] += s[with];
         if (step[0] == 2) s[with] = 1;
-        if (step[0] == 3) __syncwarp((unsigned)with);
-        if (step[0] == 4) __syncthreads();
+        if (step[0] == 3) atomicAdd(&s[with], 1);
+        if (step[0] == 4) __syncwarp((unsigned)with);
+        if (step[0] == 5) __syncthreads();
     }
 }
 

@@ -180,6 +180,29 @@ extern "C" __global__ void returned_lanes_write_ok(float* y) {
     y[t] = s[(t + 1) % 20];
 }
 
+// Thread 0 uses the counter too, and not by an atomic.
+extern "C" __global__ void counter_is_set(int* count) {
+    if (threadIdx.x == 0) *count = 0;
+    atomicAdd(count, 1);
+}
+extern "C" __global__ void counter_is_read(int* count, int* seen) {
+    if (threadIdx.x == 0) *seen = *count;
+    atomicAdd(count, 1);
+}
+extern "C" __global__ void counter_is_read_by_half(int* count, int* seen) {
+    atomicAdd(count, 1);
+    if (threadIdx.x >= 16) return;
+    __syncwarp();
+    seen[threadIdx.x] = *count;
+}
+extern "C" __global__ void counter_ok(int* count, int* seen) {
+    if (threadIdx.x == 0) *count = 0;
+    __syncthreads();
+    atomicAdd(count, 1);
+    __syncthreads();
+    seen[threadIdx.x] = *count;
+}
+
 extern "C" __global__ void dynamic_race(float* x) {
     extern __shared__ float dynamic[];
     dynamic[threadIdx.x] = x[threadIdx.x];

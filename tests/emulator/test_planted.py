@@ -45,6 +45,10 @@ RUNS = {
     "reads_before_a_barrier_ok": (lambda: (zeros(32),), {}),
     "returned_lanes_write": (lambda: (zeros(32),), {}),
     "returned_lanes_write_ok": (lambda: (zeros(32),), {}),
+    "counter_is_set": (lambda: (np.zeros(1, np.int32),), {}),
+    "counter_is_read": (lambda: (np.zeros(1, np.int32), np.zeros(1, np.int32)), {}),
+    "counter_is_read_by_half": (lambda: (np.zeros(1, np.int32), np.zeros(16, np.int32)), {}),
+    "counter_ok": (lambda: (np.zeros(1, np.int32), np.zeros(64, np.int32)), {"block": (64,)}),
     "dynamic_race": (lambda: (ramp(64),), {"block": (64,), "shared_mem": 256}),
     "blocks_write": (lambda: (zeros(32),), {"grid": (4,)}),
     "plain_increment": (lambda: (zeros(1),), {}),
@@ -83,7 +87,7 @@ FOUND = [
     ("traps", "fast", r"__trap\(\) by thread 5 \(warp 0\) in block \(0,0,0\)"),
 ]
 # Kernel with a race that every order of threads shows, what the KernelError says.
-WARP = [
+EVERY_ORDER = [
     ("missing_syncwarp", "(read|write) by"),
     ("write_after_reads", "write by thread 31 .*after reads|read by thread .*after a write by thread 31"),
     ("half_syncs_then_other_reads", "read by .*after a write|write by .*after a read"),
@@ -92,14 +96,19 @@ WARP = [
     ("chain_of_pairs", "read by thread 2 .*after a write by thread 0|write by thread 0 .*after a read by thread 2"),
     ("chain_is_overtaken", "write by thread 2 .*after reads|read by thread 0 .*after a write by thread 2"),
     ("returned_lanes_write", "read by thread 19 .*after a write by thread 20"),
+    ("counter_is_set", "atomic by thread .*after a write by thread 0|write by thread 0 .*after (an atomic|atomics)"),
+    ("counter_is_read", "atomic by thread .*after a read by thread 0|read by thread 0 .*after (an atomic|atomics)"),
+    ("counter_is_read_by_half", "read by thread .*after (an atomic|atomics)|atomic by .*after (a read|reads)"),
 ]
-WARP_OK = [
+TWINS = [
+    "missing_barrier_ok",
     "write_after_reads_ok",
     "both_halves_write_ok",
     "chain_of_pairs_ok",
     "readers_one_by_one_ok",
     "reads_before_a_barrier_ok",
     "returned_lanes_write_ok",
+    "counter_ok",
 ]
 # Kernel, whether results depend on the order of threads and blocks.
 ORDER = [
@@ -137,13 +146,13 @@ def test_planted_fault_is_found_and_the_runtime_lives_on(name, mode, text):
     run("missing_barrier_ok", mode)
 
 
-@pytest.mark.parametrize(("name", "text"), WARP)
-def test_race_within_a_warp_is_found_in_every_order(name, text, schedule):
+@pytest.mark.parametrize(("name", "text"), EVERY_ORDER)
+def test_race_is_found_in_every_order(name, text, schedule):
     with pytest.raises(KernelError, match=text):
         run(name, "race")
 
 
-@pytest.mark.parametrize("name", ["missing_barrier_ok", *WARP_OK])
+@pytest.mark.parametrize("name", TWINS)
 def test_correct_twin_is_not_accused(name, schedule):
     run(name, "race")
 

@@ -13,7 +13,7 @@ from tests.emulator.conftest import launch
 
 THREADS = 36  # a full warp, and one of four lanes
 BUSY = (0, 1, 2, 31, 32, 33)  # those that use memory
-READ, WRITE, SYNCWARP, SYNCTHREADS = 1, 2, 3, 4  # as `follow` in good.cu knows them
+READ, WRITE, ATOMIC, SYNCWARP, SYNCTHREADS = ACTIONS = range(1, 6)  # as `follow` in good.cu knows them
 
 
 @dataclasses.dataclass
@@ -29,9 +29,9 @@ def random_program(rng: np.random.Generator) -> list[Event]:
     """Events in one of the orders in which they can happen."""
     events = []
     for _ in range(rng.integers(3, 16)):
-        what = int(rng.choice([READ, WRITE, SYNCWARP, SYNCTHREADS], p=[0.35, 0.15, 0.4, 0.1]))
+        what = int(rng.choice(ACTIONS, p=[0.3, 0.1, 0.12, 0.39, 0.09]))
         threads, value = tuple(range(THREADS)), 0
-        if what in (READ, WRITE):
+        if what <= ATOMIC:
             threads, value = (int(rng.choice(BUSY)),), int(rng.random() < 0.2)
         elif what == SYNCWARP:
             warp = int(rng.random() < 0.2)
@@ -49,11 +49,12 @@ def races(events: list[Event]) -> set[tuple[int, int]]:
     known: list[set[int]] = [set() for _ in range(THREADS)]  # events that happened before what a thread does next
     found = set()
     for number, event in enumerate(events):
-        if event.what in (READ, WRITE):
+        if event.what <= ATOMIC:
             (thread,) = event.threads
             for before, earlier in enumerate(events[:number]):
-                touch = earlier.what in (READ, WRITE) and earlier.value == event.value
-                if touch and WRITE in (earlier.what, event.what) and before not in known[thread]:
+                touch = earlier.what <= ATOMIC and earlier.value == event.value
+                kinds = {earlier.what, event.what}
+                if touch and before not in known[thread] and kinds not in ({READ}, {ATOMIC}):
                     found |= {(thread, earlier.threads[0]), (earlier.threads[0], thread)}
             known[thread].add(number)
         else:
