@@ -144,24 +144,27 @@ static inline T reduce(unsigned mask, T value) {
 
 }  // namespace gpunet
 
+// The GPU takes 5 bits of a distance.
 template <class T>
 static inline T __shfl_sync(unsigned mask, T value, int source, int width = 32) {
     return gpunet::shuffle(mask, value, (gpunet::lane() & ~(width - 1)) | (source & (width - 1)));
 }
 template <class T>
 static inline T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32) {
-    int lane = gpunet::lane(), source = lane ^ bits;
+    int lane = gpunet::lane(), source = lane ^ (bits & 31);
     return gpunet::shuffle(mask, value, (source & ~(width - 1)) > (lane & ~(width - 1)) ? lane : source);
 }
 template <class T>
 static inline T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32) {
     int lane = gpunet::lane();
-    return gpunet::shuffle(mask, value, (lane & (width - 1)) + (int)delta >= width ? lane : lane + (int)delta);
+    int distance = delta & 31;
+    return gpunet::shuffle(mask, value, (lane & (width - 1)) + distance >= width ? lane : lane + distance);
 }
 template <class T>
 static inline T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32) {
     int lane = gpunet::lane();
-    return gpunet::shuffle(mask, value, (lane & (width - 1)) < (int)delta ? lane : lane - (int)delta);
+    int distance = delta & 31;
+    return gpunet::shuffle(mask, value, (lane & (width - 1)) < distance ? lane : lane - distance);
 }
 static inline unsigned __ballot_sync(unsigned mask, int predicate) {
     return gpunet::reduce<gpunet::Or>(mask, predicate ? 1u << gpunet::lane() : 0u);

@@ -53,6 +53,14 @@ extern "C" __global__ void collectives(int* out) {
     o[14] = (int)(__shfl_sync(all, 1.5 * t, 4) * 2);  // 8 bytes
 }
 
+// A GPU takes the lowest 5 bits of the distance of a shuffle.
+extern "C" __global__ void far_shuffles(int* y, int distance) {
+    int t = threadIdx.x;
+    y[t] = __shfl_up_sync(0xffffffffu, t, (unsigned)distance);
+    y[32 + t] = __shfl_down_sync(0xffffffffu, t, (unsigned)distance);
+    y[64 + t] = __shfl_xor_sync(0xffffffffu, t, distance);
+}
+
 // Integer atomics: a histogram, a maximum, a ticket per thread.
 extern "C" __global__ void atomics(int* bins, unsigned* largest, unsigned long long* sum, int* tickets) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;

@@ -57,6 +57,14 @@ def test_collectives(mode, schedule):
         np.testing.assert_array_equal(out[:, column], values, err_msg=str(column))
 
 
+@pytest.mark.parametrize("distance", [33, -31, 2**31 - 31])
+def test_shuffles_by_more_than_a_warp_take_five_bits_of_the_distance(mode, distance):
+    y = np.zeros((3, 32), np.int32)
+    launch("good.cu", mode, "far_shuffles", y, distance)
+    t = np.arange(32)
+    np.testing.assert_array_equal(y, [np.maximum(t - 1, 0), np.minimum(t + 1, 31), t ^ 1])
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_atomics(mode, schedule, workers):
     blocks = 3 if mode == "race" else 20  # enough threads to wake helpers in fast mode
