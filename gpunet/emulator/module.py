@@ -452,7 +452,8 @@ def _line_of(library: Path, address: int) -> str:
         maps = os.fsdecode(Path("/proc/self/maps").read_bytes()).splitlines()
     except OSError:
         return ""
+    mapped = os.path.realpath(library)
     for line in maps:
-        if line.endswith(str(library)):
+        if line.endswith(mapped):
             return build.source_line(library, address - int(line.split("-")[0], 16) - 1)
     return ""

@@ -49,6 +49,14 @@ def test_cache_keeps_one_library_per_text_options_and_mode(cache):
     assert not [path for path in cache.iterdir() if path.name.startswith("build-")]
 
 
+def test_race_report_names_the_line_where_the_cache_is_a_symbolic_link(monkeypatch, tmp_path):
+    (tmp_path / "link").symlink_to(build.cache_directory().parent)
+    monkeypatch.setenv("GPUNET_CACHE_DIR", str(tmp_path / "link"))
+    module = RawModule(code=ADD, options=["-DAMOUNT=*x"], mode="race", name="add.cu")
+    with pytest.raises(KernelError, match=r"of block \(0,0,0\) at add\.cu:1, after"):
+        module.get_function("add")((1,), (2,), (np.zeros(2, np.int32),))
+
+
 def test_cache_sees_a_change_in_an_included_file(cache, tmp_path):
     header = tmp_path / "amount.cuh"
     code = '#include "amount.cuh"\n' + ADD
