@@ -317,12 +317,13 @@ def _dynamic_shared(match: re.Match[str]) -> str:
 
 
 def source_line(library_path: Path, offset: int) -> str:
-    """'file.cu:12' of an address in a compiled library, or '' where it is unknown."""
+    """'file.cu:12' of an address in a compiled library, or '' where it is unknown; not the line of an inlined __ldg."""
     if shutil.which("addr2line") is None:
         return ""
-    found = _run(["addr2line", "-e", str(library_path), hex(offset)]).stdout.strip()
-    found = found.partition(" (discriminator ")[0]
-    return "" if found.startswith("?") or found.endswith((":?", ":0")) else os.path.basename(found)
+    lines = _run(["addr2line", "-i", "-e", str(library_path), hex(offset)]).stdout.splitlines()
+    frames = [os.path.basename(line.partition(" (discriminator ")[0]) for line in lines]  # innermost first
+    found = next((frame for frame in frames if not frame.startswith("cuda.h:")), "")
+    return "" if found.startswith("?") or found.endswith((":?", ":0")) else found
 
 
 def shared_variable(library_path: Path, offset: int) -> str:

@@ -308,21 +308,19 @@ static inline unsigned umax(unsigned a, unsigned b) { return max(a, b); }
 
 // ---------------------------------------------------------------- memory
 
-template <class T> static inline T __ldg(const T* p) { return *p; }
-template <class T> static inline T __ldca(const T* p) { return *p; }
-template <class T> static inline T __ldcg(const T* p) { return *p; }
-template <class T> static inline T __ldcs(const T* p) { return *p; }
-template <class T> static inline void __stcg(T* p, T value) { *p = value; }
-template <class T> static inline void __stcs(T* p, T value) { *p = value; }
+// Inlined always, so that a race report finds the kernel's line round them (build.source_line).
+template <class T> static __forceinline__ T __ldg(const T* p) { return *p; }
+template <class T> static __forceinline__ T __ldca(const T* p) { return *p; }
+template <class T> static __forceinline__ T __ldcg(const T* p) { return *p; }
+template <class T> static __forceinline__ T __ldcs(const T* p) { return *p; }
+template <class T> static __forceinline__ void __stcg(T* p, T value) { *p = value; }
+template <class T> static __forceinline__ void __stcs(T* p, T value) { *p = value; }
 
 namespace gpunet {
 
 // Real atomics, since blocks run on several OS threads.
 template <class T, class Change>
-__attribute__((no_sanitize("thread"))) static T atomic(T* address, Change change) {
-#ifdef GPUNET_RACE
-    gpunet_access(address, sizeof(T), GPUNET_ATOMIC);
-#endif
+__attribute__((no_sanitize("thread"))) static T exchange(T* address, Change change) {
     using Word = std::conditional_t<sizeof(T) == 8, uint64_t, std::conditional_t<sizeof(T) == 4, uint32_t, uint16_t>>;
     Word *word = (Word*)address, before = __atomic_load_n(word, __ATOMIC_RELAXED), after;
     do
@@ -330,11 +328,18 @@ __attribute__((no_sanitize("thread"))) static T atomic(T* address, Change change
     while (!__atomic_compare_exchange_n(word, &before, after, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
     return bits<T>(before);
 }
+template <class T, class Change>
+static __forceinline__ T atomic(T* address, Change change) {
+#ifdef GPUNET_RACE
+    gpunet_access(address, sizeof(T), GPUNET_ATOMIC);
+#endif
+    return exchange(address, change);
+}
 
 }  // namespace gpunet
 
 #define GPUNET_ATOMIC_TYPE(name, type, result)                                  \
-    static inline type name(type* address, type value) {                         \
+    static __forceinline__ type name(type* address, type value) {                \
         return gpunet::atomic(address, [=](type old) -> type { return result; }); \
     }
 #define GPUNET_ATOMIC_INTEGER(name, result)                    \
@@ -358,7 +363,7 @@ GPUNET_ATOMIC_INTEGER(atomicXor, old ^ value)
 GPUNET_ATOMIC_TYPE(atomicInc, unsigned, old >= value ? 0 : old + 1)
 GPUNET_ATOMIC_TYPE(atomicDec, unsigned, old == 0 || old > value ? value : old - 1)
 #define GPUNET_ATOMIC_CAS(type)                                                                   \
-    static inline type atomicCAS(type* address, type expected, type value) {                       \
+    static __forceinline__ type atomicCAS(type* address, type expected, type value) {              \
         return gpunet::atomic(address, [=](type old) { return old == expected ? value : old; });   \
     }
 GPUNET_ATOMIC_CAS(int) GPUNET_ATOMIC_CAS(unsigned) GPUNET_ATOMIC_CAS(unsigned long long)

@@ -195,6 +195,10 @@ extern "C" __global__ void counter_is_read_by_half(int* count, int* seen) {
     __syncwarp();
     seen[threadIdx.x] = *count;
 }
+extern "C" __global__ void counter_is_loaded(int* count, int* seen) {
+    if (threadIdx.x == 0) *seen = __ldg(count);
+    atomicAdd(count, 1);
+}
 extern "C" __global__ void counter_ok(int* count, int* seen) {
     if (threadIdx.x == 0) *count = 0;
     __syncthreads();
