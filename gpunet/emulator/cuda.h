@@ -369,6 +369,25 @@ GPUNET_ATOMIC_TYPE(atomicDec, unsigned, old == 0 || old > value ? value : old - 
 GPUNET_ATOMIC_CAS(int) GPUNET_ATOMIC_CAS(unsigned) GPUNET_ATOMIC_CAS(unsigned long long)
 GPUNET_ATOMIC_CAS(unsigned short)
 
+#ifdef GPUNET_RACE
+// The compiler instruments what a kernel does, not what libc does for it.
+namespace gpunet {
+template <void* (*function)(void*, const void*, size_t)>
+static __forceinline__ void* checked_copy(void* to, const void* from, size_t size) {
+    gpunet_access(from, size, GPUNET_READ);
+    gpunet_access(to, size, GPUNET_WRITE);
+    return function(to, from, size);
+}
+static __forceinline__ void* checked_set(void* to, int value, size_t size) {
+    gpunet_access(to, size, GPUNET_WRITE);
+    return memset(to, value, size);
+}
+}  // namespace gpunet
+#define memcpy gpunet::checked_copy<::memcpy>
+#define memmove gpunet::checked_copy<::memmove>
+#define memset gpunet::checked_set
+#endif
+
 // ---------------------------------------------------------------- what a library tells of its kernels
 
 namespace gpunet {

@@ -180,6 +180,22 @@ extern "C" __global__ void returned_lanes_write_ok(float* y) {
     y[t] = s[(t + 1) % 20];
 }
 
+// Bytes written by a function of C and read by another thread.
+extern "C" __global__ void set_then_copied(float* y) {
+    __shared__ float s[64];
+    if (threadIdx.x == 0) memset(s, 0, sizeof s);
+    if (threadIdx.x == 1) memcpy(y, s, sizeof s);
+}
+extern "C" __global__ void set_then_copied_ok(float* y) {
+    __shared__ float s[64];
+    if (threadIdx.x == 0) memset(s, 0, sizeof s);
+    __syncwarp();
+    if (threadIdx.x == 1) memcpy(y, s, sizeof s);
+    __syncwarp();
+    if (threadIdx.x == 2) memmove(y + 1, y, sizeof s - 4);
+}
+extern "C" __global__ void moved_by_all(float* y) { memmove(y + 1, y, blockDim.x); }
+
 // Thread 0 uses the counter too, and not by an atomic.
 extern "C" __global__ void counter_is_set(int* count) {
     if (threadIdx.x == 0) *count = 0;

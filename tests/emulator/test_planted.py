@@ -48,6 +48,9 @@ RUNS = {
     "counter_is_set": (lambda: (np.zeros(1, np.int32),), {}),
     "counter_is_read": (lambda: (np.zeros(1, np.int32), np.zeros(1, np.int32)), {}),
     "counter_is_read_by_half": (lambda: (np.zeros(1, np.int32), np.zeros(16, np.int32)), {}),
+    "set_then_copied": (lambda: (zeros(64),), {}),
+    "set_then_copied_ok": (lambda: (zeros(64),), {}),
+    "moved_by_all": (lambda: (zeros(64),), {}),
     "counter_is_loaded": (lambda: (np.zeros(1, np.int32), np.zeros(1, np.int32)), {}),
     "counter_ok": (lambda: (np.zeros(1, np.int32), np.zeros(64, np.int32)), {"block": (64,)}),
     "dynamic_race": (lambda: (ramp(64),), {"block": (64,), "shared_mem": 256}),
@@ -98,6 +101,8 @@ EVERY_ORDER = [
     ("chain_of_pairs", "read by thread 2 .*after a write by thread 0|write by thread 0 .*after a read by thread 2"),
     ("chain_is_overtaken", "write by thread 2 .*after reads|read by thread 0 .*after a write by thread 2"),
     ("returned_lanes_write", "read by thread 19 .*after a write by thread 20"),
+    ("set_then_copied", r"(read by thread 1|write by thread 0) of .* at planted\.cu:\d+, after"),
+    ("moved_by_all", "(read|write) by .*, after a (read|write) by"),
     ("counter_is_set", "atomic by thread .*after a write by thread 0|write by thread 0 .*after (an atomic|atomics)"),
     ("counter_is_read", "atomic by thread .*after a read by thread 0|read by thread 0 .*after (an atomic|atomics)"),
     ("counter_is_read_by_half", "read by thread .*after (an atomic|atomics)|atomic by .*after (a read|reads)"),
@@ -110,6 +115,7 @@ TWINS = [
     "readers_one_by_one_ok",
     "reads_before_a_barrier_ok",
     "returned_lanes_write_ok",
+    "set_then_copied_ok",
     "counter_ok",
 ]
 # Kernel, whether results depend on the order of threads and blocks.
