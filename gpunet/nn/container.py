@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, overload
 
@@ -19,17 +20,6 @@ class _Listed(Module):
     def __iter__(self) -> Iterator[Module]:
         return iter(self._modules.values())
 
-    @overload
-    def __getitem__(self, index: int) -> Module: ...
-    @overload
-    def __getitem__(self, index: slice) -> _Listed: ...
-    def __getitem__(self, index: int | slice) -> Module:
-        """Return one module, or a container of some."""
-        return self._part(index) if isinstance(index, slice) else list(self)[index]
-
-    def _part(self, index: slice) -> _Listed:
-        raise NotImplementedError
-
     def __setitem__(self, index: int, module: Module) -> None:
         self.add_module(list(self._modules)[index], module)
 
@@ -41,7 +31,8 @@ class _Listed(Module):
 
     def append(self, module: Module) -> Self:
         """Add a module at the end. Returns the container."""
-        self.add_module(str(len(self)), module)
+        free = (str(place) for place in itertools.count(len(self)) if str(place) not in self._modules)
+        self.add_module(next(free), module)  # a slice keeps names: the next place may be taken
         return self
 
     def extend(self, modules: Iterable[Module]) -> Self:
@@ -82,9 +73,15 @@ class Sequential(_Listed):
         for name, module in named.items():
             self.add_module(name, module)
 
-    def _part(self, index: slice) -> Sequential:
-        """Return a Sequential of some modules, which keep their names."""
-        return Sequential(dict(list(self._modules.items())[index]))
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+    def __getitem__(self, index: int | slice) -> Module:
+        """Return one module, or a Sequential of some, which keep their names."""
+        if isinstance(index, slice):
+            return Sequential(dict(list(self._modules.items())[index]))
+        return list(self)[index]
 
     def forward(self, input: Any) -> Any:
         """Pass the input through all modules."""
@@ -110,8 +107,13 @@ class ModuleList(_Listed):
         super().__init__()
         self.extend(modules)
 
-    def _part(self, index: slice) -> ModuleList:
-        return ModuleList(list(self)[index])
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> ModuleList: ...
+    def __getitem__(self, index: int | slice) -> Module:
+        """Return one module, or a ModuleList of some, which are named by their new places."""
+        return ModuleList(list(self)[index]) if isinstance(index, slice) else list(self)[index]
 
 
 class ModuleDict(Module):
@@ -141,6 +143,8 @@ class ModuleDict(Module):
         return name in self._modules
 
     def __getitem__(self, name: str) -> Module:
+        if name not in self._modules:
+            raise KeyError(f"ModuleDict: there is no module {name!r}; there are {list(self._modules)}")
         return self._modules[name]
 
     def __setitem__(self, name: str, module: Module) -> None:
@@ -151,7 +155,7 @@ class ModuleDict(Module):
 
     def pop(self, name: str) -> Module:
         """Remove a module and return it."""
-        module = self._modules[name]
+        module = self[name]
         delattr(self, name)
         return module
 

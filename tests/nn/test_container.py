@@ -80,6 +80,12 @@ def test_a_copied_list_has_modules_of_its_own():
     assert np.array_equal(copied[0].weight.array, layers[1].weight.array)
 
 
+def test_what_is_added_to_a_slice_replaces_nothing():
+    part = nn.Sequential(nn.ReLU(), nn.Tanh(), nn.Sigmoid())[1:].append(nn.Flatten()).append(nn.ReLU())
+    assert [type(module).__name__ for module in part] == ["Tanh", "Sigmoid", "Flatten", "ReLU"]
+    assert [name for name, _ in nn.ModuleList([nn.ReLU(), nn.Tanh()])[1:].named_children()] == ["0"]
+
+
 @pytest.mark.parametrize(
     ("call", "kind", "text"),
     [
@@ -92,7 +98,7 @@ def test_a_copied_list_has_modules_of_its_own():
         (lambda: nn.ReLU().add_module("forward", nn.ReLU()), KeyError, "ReLU has an attribute 'forward' already"),
         (lambda: nn.ReLU().register_parameter("a.b", None), KeyError, "register_parameter: a name must not be empty"),
         (lambda: nn.ReLU().register_buffer("a.b", None), KeyError, "register_buffer: a name must not be empty"),
-        (lambda: nn.ModuleDict()["a"], KeyError, "a"),
+        (lambda: nn.ModuleDict({"b": nn.ReLU()})["a"], KeyError, r"there is no module 'a'; there are \['b'\]"),
         (lambda: nn.ModuleList()[0], IndexError, "out of range"),
     ],
 )
