@@ -1,7 +1,9 @@
 """Tensors and the tape."""
 
+from gpunet.tensor.functions.creation import from_numpy, tensor
 from gpunet.tensor.gradcheck import gradcheck
+from gpunet.tensor.parameter import Parameter
 from gpunet.tensor.tape import no_grad
-from gpunet.tensor.tensor import Parameter, Tensor, apply, from_numpy, record, tensor
+from gpunet.tensor.tensor import Tensor, apply, record
 
 __all__ = ["Parameter", "Tensor", "apply", "from_numpy", "gradcheck", "no_grad", "record", "tensor"]

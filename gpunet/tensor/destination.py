@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from gpunet import backend
 from gpunet.backend import Device
-from gpunet.tensor.operators import Operators
+from gpunet.tensor.facts import Facts
 
 __all__ = ["destination"]
 
@@ -31,9 +31,9 @@ def destination(
     dtypes: list[Any] = [dtype]
     if isinstance(target, str | Device):
         devices.append(target)
-    elif isinstance(target, Operators):  # a Tensor, which is defined above this
-        devices.append(target.device)  # type: ignore[attr-defined]
-        dtypes.append(target.dtype)  # type: ignore[attr-defined]
+    elif isinstance(target, Facts):  # a Tensor, which is defined above this
+        devices.append(target.device)
+        dtypes.append(target.dtype)
     else:
         dtypes.append(target)
     place, kind = _only(devices), _only(dtypes)

@@ -14,6 +14,7 @@ from gpunet.ops.base import Op
 from gpunet.ops.shape import flat_shape
 from gpunet.ops.sums import axis_of
 from gpunet.ops.view import Index
+from gpunet.tensor.facts import Facts
 
 if TYPE_CHECKING:
     from gpunet.tensor.tensor import Tensor
@@ -32,17 +33,12 @@ def _missing(what: str, hint: str) -> Callable[..., Any]:
     return method
 
 
-class Operators:
+class Operators(Facts):
     """What Tensor inherits: arithmetic, sums, activations, shapes and parts."""
 
     __slots__ = ()
 
     # What Tensor defines.
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Sizes of the axes."""
-        raise NotImplementedError
 
     @staticmethod
     def _apply(op: Op, *args: Any, **kwargs: Any) -> Tensor:

@@ -14,13 +14,11 @@ from gpunet.backend.dtypes import bfloat16, is_float
 from gpunet.errors import DeviceError, DTypeError, ShapeError, layout_message
 from gpunet.ops.arithmetic import Number
 from gpunet.ops.base import Op
-from gpunet.ops.sums import axis_of
 from gpunet.tensor.destination import destination
 from gpunet.tensor.operators import Operators
-from gpunet.tensor.slots import GradientSlots
 from gpunet.tensor.tape import Node, Storage, backward, grad_enabled
 
-__all__ = ["Parameter", "Tensor", "apply", "from_numpy", "record", "tensor"]
+__all__ = ["Tensor", "apply", "record"]
 
 
 _VIEW_CHANGED = (
@@ -53,57 +51,6 @@ class Tensor(Operators):
         self._requires_grad = False
         if requires_grad:
             self.requires_grad_()
-
-    # Facts.
-
-    @property
-    def array(self) -> Array:
-        """The array itself, on its device, in whatever memory layout it has."""
-        return self._array
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Sizes of the axes."""
-        return tuple(self._array.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """NumPy dtype of the elements."""
-        return self._array.dtype
-
-    @property
-    def device(self) -> Device:
-        """Where the array lives."""
-        return backend.of(self._array).device
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self._array.shape)
-
-    def dim(self) -> int:
-        """Return the number of axes."""
-        return self.ndim
-
-    def size(self, dim: int | None = None) -> Any:
-        """Return the shape, or the size of one axis."""
-        return self.shape if dim is None else self.shape[axis_of(dim, self.ndim, "size")]
-
-    def numel(self) -> int:
-        """Return the number of elements."""
-        return int(self._array.size)
-
-    def __len__(self) -> int:
-        return len(self._array)
-
-    def __repr__(self) -> str:
-        values = np.array2string(backend.of(self._array).to_numpy(self._array), separator=", ", prefix="tensor(")
-        suffix = "" if self.device.type == "cpu" else f", device='{self.device}'"
-        if self._node is not None:
-            suffix += f", grad_fn={self._node}"
-        elif self._requires_grad:
-            suffix += ", requires_grad=True"
-        return f"tensor({values}{suffix})"
 
     if not TYPE_CHECKING:  # a type checker would take every name for one that is there
 
@@ -186,6 +133,7 @@ class Tensor(Operators):
             DTypeError, DeviceError: `gradient` has another dtype, or is on another device.
 
         Example:
+            >>> from gpunet import tensor
             >>> x = tensor([1.0, -2.0], requires_grad=True)
             >>> x.relu().backward(tensor([1.0, 1.0]))
             >>> x.grad
@@ -236,6 +184,7 @@ class Tensor(Operators):
         """Return a copy with memory of its own, which is part of the tape; `clone().detach()` is not.
 
         Example:
+            >>> from gpunet import tensor
             >>> x = tensor([1.0, 2.0], requires_grad=True)
             >>> x.clone()
             tensor([1., 2.], grad_fn=<cast backward>)
@@ -259,40 +208,7 @@ class Tensor(Operators):
         if self._node is not None:
             raise RuntimeError(f"{name}: only leaf tensors can be copied with copy or pickle\n  hint: tensor.detach()")
 
-    # Ways out and to other devices.
-
-    def numpy(self) -> npt.NDArray[Any]:
-        """Return the array of a CPU tensor; memory is shared. Elsewhere: `.cpu().numpy()`."""
-        if self._requires_grad:
-            raise RuntimeError("numpy: the tensor requires a gradient\n  hint: tensor.detach().numpy()")
-        if self.device.type != "cpu":
-            raise TypeError(f"numpy: the tensor is on {self.device}\n  hint: tensor.cpu().numpy()")
-        return self._array
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        return np.array(self.numpy(), dtype, copy=copy)
-
-    def item(self) -> Any:
-        """Return the only element as a Python number; waits for the device."""
-        if self._array.size != 1:
-            raise ShapeError(f"item: expected one element, got shape {self.shape}")
-        return backend.of(self._array).to_numpy(self._array).item()
-
-    def tolist(self) -> Any:
-        """Return the elements as nested lists of Python numbers, or one number; waits for the device."""
-        return backend.of(self._array).to_numpy(self._array).tolist()
-
-    def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec else str(self)
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __bool__(self) -> bool:
-        return bool(self.item())
+    # Other devices and dtypes.
 
     def to(
         self,
@@ -315,6 +231,7 @@ class Tensor(Operators):
             RuntimeError: the tensor has a history, which does not go along to another device.
 
         Example:
+            >>> from gpunet import tensor
             >>> tensor([1, 2]).to("cpu", "float32")
             tensor([1., 2.])
         """
@@ -378,6 +295,7 @@ class Tensor(Operators):
             ShapeError, DTypeError, DeviceError: the source is of another shape, dtype or device.
 
         Example:
+            >>> from gpunet import tensor
             >>> tensor([1.0, 2.0]).copy_(tensor([3.0, 4.0]))
             tensor([3., 4.])
         """
@@ -441,29 +359,6 @@ class Tensor(Operators):
     @staticmethod
     def _apply(op: Op, *args: Any, **kwargs: Any) -> Tensor:
         return apply(op, *args, **kwargs)
-
-
-class Parameter(Tensor):
-    """A tensor that a Module registers as trainable; it requires a gradient.
-
-    Example:
-        >>> Parameter(np.zeros((2, 3), np.float32)).shape
-        (2, 3)
-    """
-
-    __slots__ = ("_home",)
-
-    def __init__(self, array: Array | Tensor, requires_grad: bool = True) -> None:
-        self._home: tuple[GradientSlots, int] | None = None
-        super().__init__(array.array if isinstance(array, Tensor) else array, requires_grad)
-
-    def _move(self, array: Array, slot: Array | None = None, home: tuple[GradientSlots, int] | None = None) -> None:
-        """Live in other memory from now on: another device, or an optimizer's flat buffer and a slot of `home`."""
-        if self._grad is not None and slot is not None:
-            backend.of(slot).copy(slot, self._grad)
-            self._grad = slot
-        self._array, self._slot, self._home = array, slot, home
-        self._storage = Storage()
 
 
 def _copied(array: Array) -> Array:
@@ -535,52 +430,3 @@ def record(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> tuple[Tensor
         result._node = Node(op, attrs, edges, saved, result.shape)
         result._requires_grad = True
     return result, outs[1:]
-
-
-def tensor(
-    data: Any, dtype: npt.DTypeLike | None = None, device: str | Device = "cpu", requires_grad: bool = False
-) -> Tensor:
-    """Make a tensor from numbers, nested lists, a NumPy array or a CPU tensor, always by copying.
-
-    Args:
-        data: Python floats become float32, ints int64; NumPy arrays and tensors keep their dtype.
-        dtype: NumPy dtype to convert to.
-        device: where the tensor shall live.
-        requires_grad: ask for a gradient.
-
-    Raises:
-        DeviceError: there is no such device.
-        DTypeError: the data are not real numbers, or do not fit the dtype.
-        ShapeError: nested lists differ in length.
-
-    Example:
-        >>> tensor([[1.0, 2.0]]).shape
-        (1, 2)
-    """
-    try:
-        array = np.array(data, dtype)
-    except (TypeError, OverflowError) as error:
-        raise DTypeError(f"tensor: the data do not become {dtype or 'an array'}: {error}") from None
-    except ValueError as error:
-        raise ShapeError(
-            f"tensor: the data are no array of numbers, or nested lists differ in length: {error}"
-        ) from None
-    if array.dtype.kind not in "biuf" and not is_float(array.dtype):
-        raise DTypeError(f"tensor: expected real numbers, got dtype {array.dtype}")
-    was_array = isinstance(data, np.ndarray | np.generic | Tensor)
-    if dtype is None and array.dtype == np.float64 and not was_array:
-        array = array.astype(np.float32)
-    target = backend.get(backend.device(device))
-    return Tensor(target.from_numpy(array), requires_grad)
-
-
-def from_numpy(array: Array) -> Tensor:
-    """Make a CPU tensor that shares the memory of a NumPy array.
-
-    Example:
-        >>> from_numpy(np.ones(3)).shape
-        (3,)
-    """
-    if not isinstance(array, np.ndarray):  # a caller without a type checker
-        raise DTypeError(f"from_numpy: expected a numpy.ndarray, got {type(array).__module__}.{type(array).__name__}")
-    return Tensor(array)

@@ -1,17 +1,69 @@
-"""Tensors of zeros and ones."""
+"""Tensors from data, and of zeros and ones."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gpunet import backend
 from gpunet.backend import CONTIGUOUS, Array, Device, layout_of
+from gpunet.backend.dtypes import is_float
+from gpunet.errors import DTypeError, ShapeError
 from gpunet.tensor.tensor import Tensor
 
-__all__ = ["ones", "ones_like", "zeros", "zeros_like"]
+__all__ = ["from_numpy", "ones", "ones_like", "tensor", "zeros", "zeros_like"]
+
+
+def tensor(
+    data: Any, dtype: npt.DTypeLike | None = None, device: str | Device = "cpu", requires_grad: bool = False
+) -> Tensor:
+    """Make a tensor from numbers, nested lists, a NumPy array or a CPU tensor, always by copying.
+
+    Args:
+        data: Python floats become float32, ints int64; NumPy arrays and tensors keep their dtype.
+        dtype: NumPy dtype to convert to.
+        device: where the tensor shall live.
+        requires_grad: ask for a gradient.
+
+    Raises:
+        DeviceError: there is no such device.
+        DTypeError: the data are not real numbers, or do not fit the dtype.
+        ShapeError: nested lists differ in length.
+
+    Example:
+        >>> tensor([[1.0, 2.0]]).shape
+        (1, 2)
+    """
+    try:
+        array = np.array(data, dtype)
+    except (TypeError, OverflowError) as error:
+        raise DTypeError(f"tensor: the data do not become {dtype or 'an array'}: {error}") from None
+    except ValueError as error:
+        raise ShapeError(
+            f"tensor: the data are no array of numbers, or nested lists differ in length: {error}"
+        ) from None
+    if array.dtype.kind not in "biuf" and not is_float(array.dtype):
+        raise DTypeError(f"tensor: expected real numbers, got dtype {array.dtype}")
+    was_array = isinstance(data, np.ndarray | np.generic | Tensor)
+    if dtype is None and array.dtype == np.float64 and not was_array:
+        array = array.astype(np.float32)
+    target = backend.get(backend.device(device))
+    return Tensor(target.from_numpy(array), requires_grad)
+
+
+def from_numpy(array: Array) -> Tensor:
+    """Make a CPU tensor that shares the memory of a NumPy array.
+
+    Example:
+        >>> from_numpy(np.ones(3)).shape
+        (3,)
+    """
+    if not isinstance(array, np.ndarray):  # a caller without a type checker
+        raise DTypeError(f"from_numpy: expected a numpy.ndarray, got {type(array).__module__}.{type(array).__name__}")
+    return Tensor(array)
 
 
 def zeros(
