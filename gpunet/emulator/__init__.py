@@ -8,8 +8,9 @@ blocks never end, for blocks run one after another.
 
 from __future__ import annotations
 
+from gpunet.emulator.arguments import Parameter
 from gpunet.emulator.build import asan_environment, unavailable
-from gpunet.emulator.module import Kernel, Parameter, RawModule
+from gpunet.emulator.module import Kernel, RawModule
 from gpunet.emulator.settings import Settings, configure, settings
 
 __all__ = [

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import math
 import operator
 import os
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gpunet.emulator import build
+from gpunet.emulator.arguments import (
+    CParameter,
+    Misfit,
+    argument_converter,
+    argument_format,
+    described,
+    parameter_of,
+)
 from gpunet.emulator.settings import MODES, SCHEDULES, settings
 from gpunet.errors import KernelError, layout_message
 
@@ -27,46 +34,13 @@ MAX_DYNAMIC_SHARED = 227 * 1024
 MAX_ARGUMENT_BYTES = 4096
 
 
-@dataclasses.dataclass(frozen=True)
-class Parameter:
-    """One parameter of a kernel, as the compiler sees it.
-
-    Args:
-        kind: 'pointer', 'int', 'uint' (bool too), 'float' or 'struct'.
-        size: bytes.
-        pointee: of a pointer, what it points to, like NumPy's 'f4', 'i8', 'u1', 'b1', or 'V16' for a struct of 16
-            bytes and 'V0' for void; '' for the others.
-        const: whether a pointer promises not to write.
-        name: as in the source.
-    """
-
-    kind: str
-    size: int
-    pointee: str
-    const: bool
-    name: str = ""
-
-
-class _CParameter(ctypes.Structure):
-    _fields_ = [
-        ("name", ctypes.c_char_p),
-        ("kind", ctypes.c_int),
-        ("size", ctypes.c_int),
-        ("offset", ctypes.c_int),
-        ("pointee_kind", ctypes.c_int),
-        ("pointee_size", ctypes.c_int),
-        ("pointee_align", ctypes.c_int),
-        ("pointee_const", ctypes.c_int),
-    ]
-
-
 class _CKernel(ctypes.Structure):
     _fields_ = [
         ("name", ctypes.c_char_p),
         ("run", ctypes.c_void_p),
         ("max_threads", ctypes.c_int),
         ("parameter_count", ctypes.c_int),
-        ("parameters", ctypes.POINTER(_CParameter)),
+        ("parameters", ctypes.POINTER(CParameter)),
         ("library", ctypes.c_void_p),
     ]
 
@@ -76,7 +50,6 @@ _LAUNCH_TYPES: list[Any] = [
     *([ctypes.c_uint] * 6),  # grid, block
     *(ctypes.c_size_t, ctypes.c_int, ctypes.c_uint, ctypes.c_int),  # dynamic shared, schedule, seed, workers
 ]
-_KINDS = {"p": "pointer", "i": "int", "u": "uint", "b": "uint", "f": "float", "s": "struct"}
 
 
 class RawModule:
@@ -205,9 +178,11 @@ class Kernel:
         self.name: str = entry.name.decode()
         self.max_threads: int = entry.max_threads
         found = [entry.parameters[i] for i in range(entry.parameter_count)]
-        self.parameters = tuple(map(_parameter, found))
-        self._converters = [self._converter(i, parameter) for i, parameter in enumerate(found)]
-        self._struct = struct.Struct(_argument_format(found))
+        self.parameters = tuple(map(parameter_of, found))
+        self._converters = [
+            argument_converter(parameter, found[i], self._misfit(i)) for i, parameter in enumerate(self.parameters)
+        ]
+        self._struct = struct.Struct(argument_format(found))
         if self._struct.size > MAX_ARGUMENT_BYTES:
             raise self._error(f"its arguments take {self._struct.size} bytes, more than {MAX_ARGUMENT_BYTES}.")
 
@@ -290,22 +265,17 @@ class Kernel:
             expected=f"1 to 3 integers from 1 to {limits[0]}, {limits[1]} and {limits[2]}, got {given!r}",
         )
 
-    def _converter(self, number: int, found: _CParameter) -> Callable[[Any], Any]:
-        """A function from an argument to the value that struct packs; it raises KernelError for a wrong one."""
-        parameter = self.parameters[number]
+    def _misfit(self, number: int) -> Misfit:
+        """Return what makes the error of an argument that does not fit its parameter."""
 
-        def wrong(argument: Any, expected: str, hint: str = "") -> KernelError:
+        def error(argument: Any, expected: str, hint: str = "") -> KernelError:
             return self._error(
-                f"argument {number} ({parameter.name}) does not fit the kernel's parameter.",
-                expected=f"{expected}, got {_describe(argument)}",
+                f"argument {number} ({self.parameters[number].name}) does not fit the kernel's parameter.",
+                expected=f"{expected}, got {described(argument)}",
                 hint=hint,
             )
 
-        if parameter.kind == "pointer":
-            return _pointer_converter(parameter, found.pointee_align, wrong)
-        if parameter.kind == "struct":
-            return _struct_converter(parameter, wrong)
-        return _scalar_converter(parameter, chr(found.kind) == "b", wrong)
+        return error
 
     def _in_words(self, message: str, args: Sequence[Any]) -> str:
         """Put arguments and source lines in the place of the addresses of a race report."""
@@ -330,110 +300,6 @@ class Kernel:
         for word, replace in (("address", place), ("shared", shared), ("site", site)):
             message = re.sub(rf"\{{{word} (\w+)\}}", replace, message)
         return message
-
-
-def _parameter(found: _CParameter) -> Parameter:
-    pointee = ""
-    kind = _KINDS[chr(found.kind)]
-    if kind == "pointer":
-        letter = chr(found.pointee_kind)
-        pointee = ("V" if letter in "vs" else "u" if letter == "p" else letter) + str(found.pointee_size)
-    return Parameter(kind, found.size, pointee, bool(found.pointee_const), (found.name or b"").decode())
-
-
-def _argument_format(found: Sequence[_CParameter]) -> str:
-    """The format for struct.pack that lays the arguments out as the compiler does."""
-    letters = {
-        "f": {4: "f", 8: "d"},
-        "i": {1: "b", 2: "h", 4: "i", 8: "q"},
-        "u": {1: "B", 2: "H", 4: "I", 8: "Q"},
-    }
-    letters["b"] = letters["u"]
-    pieces = ["="]
-    end = 0
-    for parameter in found:
-        pieces.append("x" * (parameter.offset - end))
-        kind = chr(parameter.kind)
-        pieces.append("Q" if kind == "p" else f"{parameter.size}s" if kind == "s" else letters[kind][parameter.size])
-        end = parameter.offset + parameter.size
-    return "".join(pieces)
-
-
-_Wrong = Callable[..., KernelError]
-
-
-def _pointer_converter(parameter: Parameter, align: int, wrong: _Wrong) -> Callable[[Any], int]:
-    pointee, const = parameter.pointee, parameter.const
-    is_struct = pointee.startswith("V")
-    itemsize = int(pointee[1:])
-    exact = None if is_struct else np.dtype(pointee)
-    expected = f"a NumPy array of {exact or 'any dtype'}"
-    if is_struct and itemsize:
-        expected = f"a NumPy array of whole structs of {itemsize} bytes"
-
-    def convert(argument: Any) -> int:
-        if argument is None:
-            return 0
-        if not isinstance(argument, np.ndarray):
-            raise wrong(argument, expected)
-        if argument.dtype != exact if exact is not None else (itemsize and argument.nbytes % itemsize):
-            raise wrong(argument, expected)
-        address: int = argument.__array_interface__["data"][0]
-        if not const and not argument.flags.writeable:
-            raise wrong(argument, "an array that can be written", "declare the parameter const, or copy the array")
-        if address % align:
-            raise wrong(argument, f"memory aligned to {align} bytes", "copy the array")
-        return address
-
-    return convert
-
-
-def _struct_converter(parameter: Parameter, wrong: _Wrong) -> Callable[[Any], bytes]:
-    def convert(argument: Any) -> bytes:
-        if isinstance(argument, (np.ndarray, np.generic)) and argument.nbytes == parameter.size and not argument.ndim:
-            return argument.tobytes()
-        raise wrong(argument, f"a 0-d structured array or a NumPy scalar of {parameter.size} bytes")
-
-    return convert
-
-
-def _scalar_converter(parameter: Parameter, is_bool: bool, wrong: _Wrong) -> Callable[[Any], int | float]:
-    size = parameter.size
-    dtype = np.dtype("?") if is_bool else np.dtype(f"{parameter.kind[0]}{size}")
-    if parameter.kind == "float":
-        largest = float(np.finfo(dtype).max)
-
-        def convert_float(argument: Any) -> float:
-            if type(argument) is float:
-                if abs(argument) > largest and math.isfinite(argument):
-                    raise wrong(argument, f"a float that fits {dtype}")
-                return argument
-            if isinstance(argument, (np.generic, np.ndarray)) and argument.dtype == dtype and not argument.ndim:
-                return float(argument)
-            raise wrong(argument, f"a float or a NumPy {dtype}", f"float(x) or np.{dtype}(x)")
-
-        return convert_float
-    low, high = (0, 1) if is_bool else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
-
-    def convert_int(argument: Any) -> int:
-        if type(argument) is int or (is_bool and type(argument) is bool):
-            if not low <= argument <= high:
-                raise wrong(argument, f"an integer from {low} to {high} ({dtype})")
-            return int(argument)
-        if isinstance(argument, (np.generic, np.ndarray)) and argument.dtype == dtype and not argument.ndim:
-            return int(argument)
-        raise wrong(argument, f"an int or a NumPy {dtype}", f"int(x) or np.{dtype}(x)")
-
-    return convert_int
-
-
-def _describe(argument: Any) -> str:
-    if isinstance(argument, np.ndarray):
-        sizes = ", ".join(map(str, argument.shape))
-        return f"an array ({sizes}) {argument.dtype}"
-    if isinstance(argument, np.generic):
-        return f"{argument.dtype} {argument}"
-    return f"{type(argument).__name__} {argument!r:.60}"
 
 
 _cpu_count = 0
