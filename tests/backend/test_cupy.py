@@ -40,7 +40,7 @@ class FakeDevice:
 
 
 class OutOfMemory(MemoryError):
-    pass
+    """What CuPy raises where a GPU has no memory left."""
 
 
 class ndarray(emulated_array.ndarray):
