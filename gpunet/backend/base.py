@@ -38,11 +38,15 @@ class Backend(abc.ABC):
         memory = self._allocate(tuple(shape[axis] for axis in order), np.dtype(dtype))
         return from_memory_view(memory, layout)
 
+    def full(self, shape: tuple[int, ...], value: float, dtype: npt.DTypeLike, layout: Layout = CONTIGUOUS) -> Array:
+        """Return an array with one value in every element."""
+        array = self.empty(shape, dtype, layout)
+        self.fill(array, value)
+        return array
+
     def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike, layout: Layout = CONTIGUOUS) -> Array:
         """Return an array of zeros."""
-        array = self.empty(shape, dtype, layout)
-        self.fill(array, 0)
-        return array
+        return self.full(shape, 0, dtype, layout)
 
     def dense(self, array: Array, layout: Layout) -> Array:
         """Return the array itself where its memory already has `layout`, else a copy that has.

@@ -36,8 +36,7 @@ def fan_in(shape: Sequence[int]) -> int:
     >>> fan_in((32, 16, 3, 3))
     144
     """
-    if len(shape) < 2:
-        raise ShapeError(f"fan_in: expected a weight (O, I, *window), got shape {tuple(shape)}")
+    _check_weight("fan_in", shape)
     return math.prod(shape[1:])
 
 
@@ -47,7 +46,13 @@ def fan_out(shape: Sequence[int]) -> int:
     >>> fan_out((32, 16, 3, 3))
     288
     """
-    return fan_in(shape) // shape[1] * shape[0]
+    _check_weight("fan_out", shape)
+    return shape[0] * math.prod(shape[2:])
+
+
+def _check_weight(name: str, shape: Sequence[int]) -> None:
+    if len(shape) < 2:
+        raise ShapeError(f"{name}: expected a weight (O, I, *window), got shape {tuple(shape)}")
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
@@ -148,7 +153,7 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | No
         >>> bool(abs(weight.array).max() <= 1)
         True
     """
-    bound = gain * math.sqrt(6 / (fan_in(tensor.shape) + fan_out(tensor.shape)))
+    bound = gain * math.sqrt(6 / max(fan_in(tensor.shape) + fan_out(tensor.shape), 1))
     return uniform_(tensor, -bound, bound, generator)
 
 
@@ -184,5 +189,5 @@ def kaiming_uniform_(
     if mode not in ("fan_in", "fan_out"):
         raise ValueError(f'kaiming_uniform_: mode must be "fan_in" or "fan_out", got {mode!r}')
     fan = fan_in(tensor.shape) if mode == "fan_in" else fan_out(tensor.shape)
-    bound = calculate_gain(nonlinearity, a) * math.sqrt(3 / fan)
+    bound = calculate_gain(nonlinearity, a) * math.sqrt(3 / max(fan, 1))
     return uniform_(tensor, -bound, bound, generator)

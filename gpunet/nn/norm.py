@@ -41,16 +41,14 @@ class _BatchNorm(Module):
             raise ShapeError(f"{type(self).__name__}: num_features must be >= 1, got {num_features}")
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
-        be = backend.get(backend.device(device))
-
-        def filled(value: float) -> backend.Array:
-            array = be.empty((num_features,), dtype)
-            be.fill(array, value)
-            return array
-
-        self.weight = Parameter(filled(1)) if affine else None
-        self.bias = Parameter(filled(0)) if affine and bias else None
-        buffers = {"running_mean": filled(0), "running_var": filled(1), "num_batches_tracked": be.zeros((), np.int64)}
+        be, size = backend.get(backend.device(device)), (num_features,)
+        self.weight = Parameter(be.full(size, 1, dtype)) if affine else None
+        self.bias = Parameter(be.zeros(size, dtype)) if affine and bias else None
+        buffers = {
+            "running_mean": be.zeros(size, dtype),
+            "running_var": be.full(size, 1, dtype),
+            "num_batches_tracked": be.zeros((), np.int64),
+        }
         for name, array in buffers.items():
             self.register_buffer(name, Tensor(array) if track_running_stats else None)
 

@@ -154,8 +154,7 @@ class Tensor(Operators):
                     f"backward: gradient must be given for a tensor of shape {self.shape}\n"
                     "  hint: reduce it to one number first, such as a loss"
                 )
-            start = be.empty(self.shape, self.dtype)
-            be.fill(start, 1)
+            start = be.full(self.shape, 1, self.dtype)
         else:
             self._require_like("backward: expected a gradient", gradient)
             start = gradient.array
@@ -304,18 +303,25 @@ class Tensor(Operators):
         recorded = source._requires_grad and grad_enabled()
         return self._become("copy_", apply(ops.cast, source, self.dtype) if recorded else source)
 
-    def fill_(self, value: Number) -> Tensor:
-        """Set all elements to a number, which ends the tensor's history."""
-        self._check_in_place("fill_")
-        be = backend.of(self._array)
-        filled = be.empty(self.shape, self.dtype)
-        be.fill(filled, float(value))
-        return self._become("fill_", Tensor(filled))
+    def fill_(self, value: Number | Tensor) -> Tensor:
+        """Set all elements to a number, or to the only element of a tensor; the tensor's history ends.
+
+        Tensors of integers cut the fraction off.
+
+        Raises:
+            TypeError: the value is no number.
+            OverflowError: the dtype cannot hold it.
+        """
+        return self._fill("fill_", value)
 
     def zero_(self) -> Tensor:
         """Set all elements to zero, which ends the tensor's history."""
-        self._check_in_place("zero_")
-        return self._become("zero_", Tensor(backend.of(self._array).zeros(self.shape, self.dtype)))
+        return self._fill("zero_", 0)
+
+    def _fill(self, name: str, value: Any) -> Tensor:
+        self._check_in_place(name)
+        number = _number(name, value)
+        return self._become(name, Tensor(backend.of(self._array).full(self.shape, number, self.dtype)))
 
     def _in_place(self, name: str, op: Op, other: Tensor | Number) -> Tensor:
         """Overwrite the elements with the result of an op on them; see `add_` and the like."""
@@ -359,6 +365,14 @@ class Tensor(Operators):
     @staticmethod
     def _apply(op: Op, *args: Any, **kwargs: Any) -> Tensor:
         return apply(op, *args, **kwargs)
+
+
+def _number(name: str, value: Any) -> Any:
+    """Return a number, or the only element of a tensor."""
+    number = value.item() if isinstance(value, Tensor) else value
+    if not isinstance(number, Number):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+    return number
 
 
 def _copied(array: Array) -> Array:

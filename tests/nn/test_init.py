@@ -50,6 +50,13 @@ def test_parameters_are_filled_in_place(be):
         assert weight.tolist() == [[value] * 3] * 2
 
 
+def test_empty_weights_are_left_alone():
+    for shape in ((0, 3), (3, 0), (0, 0)):
+        for fill in (nn.init.xavier_uniform_, nn.init.kaiming_uniform_):
+            assert fill(gpunet.zeros(shape)).shape == shape
+    assert nn.init.fan_out((3, 0, 2)) == 6
+
+
 def test_impossible_initialisations_are_refused():
     weight = gpunet.tensor([[0.0]])
     with pytest.raises(ValueError, match=r"nonlinearity must be one of(.|\n)*got 'gelu'"):

@@ -50,11 +50,31 @@ def test_zeros_and_ones_are_made_where_they_are_used(be):
     assert ones.requires_grad and ones.is_leaf and not gpunet.ones_like(ones).requires_grad
     zeros = gpunet.zeros((1, 2), device=be.device)
     assert zeros.tolist() == [[0.0, 0.0]] and zeros.dtype == np.float32 and gpunet.zeros(3).shape == (3,)
+    assert gpunet.zeros(np.array([2, 3])).shape == gpunet.zeros(np.int64(2), 3).shape == (2, 3)
     assert gpunet.zeros().shape == () and gpunet.ones([2], dtype=gpunet.int64).tolist() == [1, 1]
     images = Tensor(be.empty((1, 2, 3, 4), np.float16, CHANNELS_LAST))
     for like, value in ((gpunet.zeros_like(images), 0), (gpunet.ones_like(images), 1)):
         assert (like.shape, like.dtype, like.device) == (images.shape, images.dtype, be.device)
         assert layout_of(like.array) == CHANNELS_LAST and set(like.flatten().tolist()) == {value}
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "text"),
+    [
+        (lambda: gpunet.zeros(2.5), TypeError, r"zeros: size must be a tuple of ints, got 2\.5"),
+        (lambda: gpunet.ones(2, "a"), TypeError, r"ones: size must be a tuple of ints, got \(2, 'a'\)"),
+        (lambda: gpunet.zeros(2, -1), gpunet.ShapeError, r"zeros: sizes must be >= 0, got \(2, -1\)"),
+        (
+            lambda: gpunet.ones(2, dtype="complex64"),
+            gpunet.DTypeError,
+            "ones: expected real numbers, got dtype complex64",
+        ),
+        (lambda: gpunet.tensor(1.0).fill_("a"), TypeError, "fill_: expected a number, got str"),
+    ],
+)
+def test_what_cannot_be_filled_gets_one_clear_error(call, kind, text):
+    with pytest.raises(kind, match=text):
+        call()
 
 
 def test_stacked_tensors_are_numpys_and_hand_their_gradients_back(be):
@@ -153,6 +173,8 @@ def test_filling_ends_the_history(be):
     x = Tensor(be.from_numpy(np.ones(2)), requires_grad=True)
     y = x * 2
     assert y.fill_(0.5) is y and y.tolist() == [0.5, 0.5] and y.is_leaf and not y.requires_grad
+    assert Tensor(be.from_numpy(np.zeros(1, np.int64))).fill_(2**53 + 1).tolist() == [2**53 + 1]
+    assert Tensor(be.from_numpy(np.zeros(2))).fill_(gpunet.tensor(0.5)).tolist() == [0.5, 0.5]
     with pytest.raises(RuntimeError, match="fill_: a leaf that requires a gradient is changed in place"):
         x.fill_(1)
 

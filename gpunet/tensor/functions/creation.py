@@ -12,6 +12,7 @@ from gpunet import backend
 from gpunet.backend import CONTIGUOUS, Array, Device, layout_of
 from gpunet.backend.dtypes import is_float
 from gpunet.errors import DTypeError, ShapeError
+from gpunet.ops import arguments
 from gpunet.tensor.tensor import Tensor
 
 __all__ = ["from_numpy", "ones", "ones_like", "tensor", "zeros", "zeros_like"]
@@ -45,8 +46,7 @@ def tensor(
         raise ShapeError(
             f"tensor: the data are no array of numbers, or nested lists differ in length: {error}"
         ) from None
-    if array.dtype.kind not in "biuf" and not is_float(array.dtype):
-        raise DTypeError(f"tensor: expected real numbers, got dtype {array.dtype}")
+    _check_real("tensor", array.dtype)
     was_array = isinstance(data, np.ndarray | np.generic | Tensor)
     if dtype is None and array.dtype == np.float64 and not was_array:
         array = array.astype(np.float32)
@@ -74,11 +74,17 @@ def zeros(
 ) -> Tensor:
     """Make a tensor of zeros; sizes may be given one by one, or as one sequence.
 
+    Raises:
+        TypeError: a size is no integer.
+        ShapeError: a size is negative.
+        DTypeError: the dtype is not one of real numbers.
+        DeviceError: there is no such device.
+
     Example:
         >>> zeros(2, 3).shape
         (2, 3)
     """
-    return Tensor(_filled(0, _sizes(size), dtype, backend.device(device)), requires_grad)
+    return Tensor(_filled("zeros", 0, size, dtype, device), requires_grad)
 
 
 def ones(
@@ -87,13 +93,13 @@ def ones(
     device: str | Device = "cpu",
     requires_grad: bool = False,
 ) -> Tensor:
-    """Make a tensor of ones; sizes may be given one by one, or as one sequence.
+    """Make a tensor of ones; sizes may be given one by one, or as one sequence. Raises what `zeros` does.
 
     Example:
         >>> ones(2)
         tensor([1., 1.])
     """
-    return Tensor(_filled(1, _sizes(size), dtype, backend.device(device)), requires_grad)
+    return Tensor(_filled("ones", 1, size, dtype, device), requires_grad)
 
 
 def zeros_like(input: Tensor) -> Tensor:
@@ -103,7 +109,7 @@ def zeros_like(input: Tensor) -> Tensor:
         >>> zeros_like(ones(2))
         tensor([0., 0.])
     """
-    return Tensor(_filled(0, input.shape, input.dtype, input.device, layout_of(input.array) or CONTIGUOUS))
+    return _like(0, input)
 
 
 def ones_like(input: Tensor) -> Tensor:
@@ -113,17 +119,23 @@ def ones_like(input: Tensor) -> Tensor:
         >>> ones_like(zeros(2))
         tensor([1., 1.])
     """
-    return Tensor(_filled(1, input.shape, input.dtype, input.device, layout_of(input.array) or CONTIGUOUS))
+    return _like(1, input)
 
 
-def _sizes(size: tuple[int | Sequence[int], ...]) -> tuple[int, ...]:
-    return tuple(size[0]) if len(size) == 1 and isinstance(size[0], Sequence) else size  # type: ignore[return-value]
+def _filled(op: str, value: float, size: tuple[Any, ...], dtype: npt.DTypeLike, device: str | Device) -> Array:
+    given = size if len(size) != 1 or isinstance(size[0], int | np.integer) else size[0]
+    shape = arguments.integers(op, "size", given)
+    if min(shape, default=0) < 0:
+        raise ShapeError(f"{op}: sizes must be >= 0, got {shape}")
+    _check_real(op, np.dtype(dtype))
+    return backend.get(backend.device(device)).full(shape, value, dtype)
 
 
-def _filled(
-    value: float, shape: tuple[int, ...], dtype: npt.DTypeLike, device: Device, layout: backend.Layout = CONTIGUOUS
-) -> Array:
-    be = backend.get(device)
-    array = be.empty(shape, dtype, layout)
-    be.fill(array, value)
-    return array
+def _like(value: float, input: Tensor) -> Tensor:
+    layout = layout_of(input.array) or CONTIGUOUS
+    return Tensor(backend.of(input.array).full(input.shape, value, input.dtype, layout))
+
+
+def _check_real(op: str, dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in "biuf" and not is_float(dtype):
+        raise DTypeError(f"{op}: expected real numbers, got dtype {dtype}")
