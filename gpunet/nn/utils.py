@@ -77,6 +77,7 @@ def clip_grads_with_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float
 
     Raises:
         ValueError: max_norm is negative or NaN.
+        TypeError: total_norm is no Tensor.
 
     Example:
         >>> import gpunet
@@ -88,6 +89,8 @@ def clip_grads_with_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float
     """
     if not max_norm >= 0:
         raise ValueError(f"clip_grad_norm_: max_norm must be >= 0, got {max_norm}")
+    if not isinstance(total_norm, Tensor):  # a caller without a type checker
+        raise TypeError(f"clip_grads_with_norm_: expected total_norm as a Tensor, got {type(total_norm).__name__}")
     for x, chunks in _gradient_runs(_listed(parameters)):
         ops.clip_by_norm(x, _cast(total_norm.array, accumulator(x.dtype)), chunks, max_norm)
 

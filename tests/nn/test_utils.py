@@ -170,3 +170,5 @@ def test_wrong_settings_are_refused():
     ]:
         with pytest.raises(ValueError, match=text):
             call()
+    with pytest.raises(TypeError, match="clip_grads_with_norm_: expected total_norm as a Tensor, got float"):
+        utils.clip_grads_with_norm_([], 1.0, 1.0)
