@@ -12,7 +12,8 @@ from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.errors import ShapeError
 from gpunet.ops import arguments
 from gpunet.ops.base import Op, Out, like
-from gpunet.ops.conv_products import CPU, CUDA, REFERENCE, Products
+from gpunet.ops.conv_cuda import CUDA
+from gpunet.ops.conv_products import CPU, REFERENCE, Products
 from gpunet.ops.geometry import Geometry, sizes_per_axis, triple
 
 __all__ = [
