@@ -19,8 +19,8 @@ from pathlib import Path
 from gpunet.errors import KernelError, layout_message
 
 HERE = Path(__file__).parent
-HEADERS = ("runtime.h", "cuda.h")
-RUNTIME_SOURCES = ("runtime.cpp", "race.cpp")
+HEADERS = ("runtime.h", "cuda.h", "tensor_core.h")
+RUNTIME_SOURCES = ("runtime.cpp", "race.cpp", "async_copy.cpp")
 
 # A multiply and an add contract to one fused operation, as nvcc does it, and -march=native makes that an
 # instruction instead of a library call. Results therefore differ between kinds of CPU (the cache key has its

@@ -388,6 +388,8 @@ static __forceinline__ void* checked_set(void* to, int value, size_t size) {
 #define memset gpunet::checked_set
 #endif
 
+#include "tensor_core.h"
+
 // ---------------------------------------------------------------- what a library tells of its kernels
 
 namespace gpunet {

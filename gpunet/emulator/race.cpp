@@ -153,7 +153,7 @@ void check(const void* pointer, size_t size, int kind, const void* site) {
     int thread = worker->current_thread();
     if (thread < 0) return;
     Access now{worker->block, site, worker->barrier_epoch, clocks[thread / 32].time, (short)thread};
-    bool shared = worker->static_shared.contains(pointer) || worker->dynamic_shared.contains(pointer);
+    bool shared = worker->is_shared(pointer);
     if (kind == GPUNET_ATOMIC && !shared) {
         std::vector<int64_t>& blocks = releases[pointer];
         if (worker->fenced) blocks.push_back(worker->block);
@@ -227,8 +227,10 @@ void __tsan_func_exit() {}
 void __tsan_read_range(void* p, unsigned long size) { check(p, size, GPUNET_READ, SITE); }
 void __tsan_write_range(void* p, unsigned long size) { check(p, size, GPUNET_WRITE, SITE); }
 void gpunet_access(const void* p, size_t size, int access) { check(p, size, access, SITE); }
+void gpunet_access_at(const void* p, size_t size, int access, const void* site) { check(p, size, access, site); }
 }
 #else
 #include "runtime.h"
 extern "C" void gpunet_access(const void*, size_t, int) {}
+extern "C" void gpunet_access_at(const void*, size_t, int, const void*) {}
 #endif

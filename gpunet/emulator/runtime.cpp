@@ -362,6 +362,7 @@ static void run_block(Worker* worker, int64_t block) {
         worker->warps[number].group_count = 0;
     }
     race_begin_block(worker);
+    copies_begin_block();
     run_another(worker, false);
     if (worker->live && !launch->failed) report_deadlock(worker);
 }

@@ -86,11 +86,16 @@ struct Worker {
         random_state = random_state * 6364136223846793005ull + 1442695040888963407ull;
         return (unsigned)((random_state >> 33) % bound);
     }
+    bool is_shared(const void* address) const {
+        return static_shared.contains(address) || dynamic_shared.contains(address);
+    }
     int current_thread() const { return fiber < 0 ? -1 : thread_of[fiber]; }
 };
 
 // Ends the launch with a message (printf style) and leaves the block. Returns only where no fiber runs.
 void fail(Worker* worker, const char* format, ...) __attribute__((format(printf, 2, 3)));
+
+void copies_begin_block();  // forgets the asynchronous copies of the block before
 
 #ifdef GPUNET_RACE
 const bool CHECK_RACES = true;
