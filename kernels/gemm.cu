@@ -38,3 +38,14 @@ extern "C" __global__ void __launch_bounds__(256) gemm(
         c[(long long)m * g.N + n] = value + (bias_or_null ? (ACC)bias_or_null[n] : 0);
     });
 }
+
+// One thread makes one element of a dense (rows, N) result from the splits of its product: their sum in order, plus a
+// bias per column. Bound: reading the partials once, coalesced.
+extern "C" __global__ void __launch_bounds__(256) sum_splits(
+    REAL* c, const ACC* partials, const REAL* bias_or_null, long long size, int N, int splits) {
+    long long i = global_thread();
+    if (i >= size) return;
+    ACC sum = 0;
+    for (int split = 0; split < splits; ++split) sum += partials[split * size + i];
+    c[i] = sum + (bias_or_null ? (ACC)bias_or_null[(unsigned long long)i % (unsigned)N] : 0);
+}

@@ -205,7 +205,7 @@ def test_functions_have_the_signature_of_their_op(name):
     theirs = [
         (rename.get(p.name, p.name), p.default)
         for p in op.values()
-        if p.name not in ("layout", "input_size", "num_batches_tracked")
+        if p.name not in ("layout", "allow_tf32", "input_size", "num_batches_tracked")
     ]
     assert [(p.name, p.default) for p in wrapper.values() if p.name != "inplace"] == theirs
 
@@ -215,3 +215,4 @@ def test_the_tolerance_is_as_tight_as_the_arithmetic():
     assert TOLERANCE["float64"] < 100 * np.finfo(np.float64).eps
     assert TOLERANCE["float16"] < 3 * np.finfo(np.float16).eps
     assert TOLERANCE["bfloat16"] < 3 * 2.0**-7
+    assert TOLERANCE["tf32"] < 3 * 2.0**-11

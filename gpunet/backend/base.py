@@ -48,12 +48,13 @@ class Backend(abc.ABC):
         """Return an array of zeros."""
         return self.full(shape, 0, dtype, layout)
 
-    def dense(self, array: Array, layout: Layout) -> Array:
+    def dense(self, array: Array, layout: Layout, alignment: int = 1) -> Array:
         """Return the array itself where its memory already has `layout`, else a copy that has.
 
-        This is the only place where strides are resolved: negative, zero and misaligned ones too.
+        This is the only place where strides are resolved: negative, zero and misaligned ones too. Kernels that read
+        many elements at once ask for an `alignment` in bytes.
         """
-        if is_dense(array, layout) and self._is_aligned(array):
+        if is_dense(array, layout) and self._is_aligned(array, alignment):
             return array
         copy = self.empty(array.shape, array.dtype, layout)
         self.copy(copy, array)
@@ -78,8 +79,8 @@ class Backend(abc.ABC):
         """Return an uninitialised C-contiguous array."""
 
     @abc.abstractmethod
-    def _is_aligned(self, array: Array) -> bool:
-        """Say whether the first element's address is a multiple of the element size."""
+    def _is_aligned(self, array: Array, alignment: int = 1) -> bool:
+        """Say whether the first element's address is a multiple of the element size, and of `alignment`."""
 
     @abc.abstractmethod
     def copy(self, out: Array, array: Array) -> None:

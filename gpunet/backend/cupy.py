@@ -18,6 +18,7 @@ from gpunet.errors import DeviceError, OutOfMemoryError, layout_message
 
 __all__ = ["CupyBackend", "unavailable"]
 
+_FREE_SHARED = 48 * 1024  # bytes of dynamic shared memory that a kernel gets without asking
 _HINT = 'pip install "gpunet[cuda12]" (or cuda13), with an NVIDIA driver on the machine'
 
 
@@ -59,6 +60,7 @@ class CupyBackend(KernelBackend):
             )
         self.xp = cupy
         self._device = cupy.cuda.Device(index)
+        self.arch = int(self._device.compute_capability)
 
     def current(self) -> contextlib.AbstractContextManager[object]:
         """Return a context in which CuPy works on this GPU."""
@@ -85,6 +87,8 @@ class CupyBackend(KernelBackend):
 
             def run(grid: tuple[int, ...], block: tuple[int, ...], args: Sequence[Any], shared: int) -> None:
                 with self._device:
+                    if shared > max(_FREE_SHARED, function.max_dynamic_shared_size_bytes):
+                        function.max_dynamic_shared_size_bytes = shared
                     function(grid, block, tuple(args), shared_mem=shared)
 
             return run
@@ -98,8 +102,8 @@ class CupyBackend(KernelBackend):
     def _owns(self, array: object) -> bool:
         return isinstance(array, self.xp.ndarray) and array.device.id == self.device.index
 
-    def _is_aligned(self, array: Array) -> bool:
-        return bool(array.data.ptr % array.dtype.itemsize == 0)
+    def _is_aligned(self, array: Array, alignment: int = 1) -> bool:
+        return bool(array.data.ptr % max(array.dtype.itemsize, alignment) == 0)
 
     def _download(self, array: Array) -> npt.NDArray[Any]:
         with self._device:

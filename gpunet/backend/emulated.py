@@ -32,6 +32,7 @@ class EmulatedBackend(KernelBackend):
     name = "emulated"
     xp = emulated_xp
     device = Device("emulated")
+    arch = 90
 
     def _compile(self, source: kernels.Source, defines: dict[str, str]) -> Callable[[str], Function]:
         modules: dict[str, emulator.RawModule] = {}
@@ -59,8 +60,9 @@ class EmulatedBackend(KernelBackend):
     def _owns(self, array: object) -> bool:
         return isinstance(array, ndarray)
 
-    def _is_aligned(self, array: Array) -> bool:
-        return bool(host_view(array).flags.aligned)
+    def _is_aligned(self, array: Array, alignment: int = 1) -> bool:
+        host = host_view(array)
+        return bool(host.flags.aligned and (alignment == 1 or host.ctypes.data % alignment == 0))
 
     def _download(self, array: Array) -> npt.NDArray[Any]:
         host: npt.NDArray[Any] = array.get()

@@ -33,10 +33,12 @@ class KernelBackend(Backend):
     """A backend whose ops run CUDA kernels.
 
     `launched` counts launches by kernel name, `host_reads` and `host_writes` count transfers. Kernels that
-    meet a user's mistake on the device write a code to `error_word`; the next host read raises it.
+    meet a user's mistake on the device write a code to `error_word`; the next host read raises it. `arch` is the GPU's
+    compute capability times ten.
     """
 
     uses_kernels = True
+    arch: int
 
     def __init__(self) -> None:
         self.launched: Counter[str] = Counter()
@@ -86,7 +88,7 @@ class KernelBackend(Backend):
             block: threads per block, up to three axes.
             args: arrays of this backend (dense), None for a `*_or_null` pointer, scalars, structs.
             shared: dynamic shared memory in bytes.
-            macros: dtypes for the file's macros, such as REAL=np.float32.
+            macros: dtypes for the file's macros, such as REAL=np.float32; a str goes into TILE as it is.
 
         Raises:
             KernelError: a wrong count, dtype, device, alignment, gaps in an array, or a grid too large.
@@ -106,11 +108,15 @@ class KernelBackend(Backend):
         self, file: str, name: str, macros: dict[str, Any]
     ) -> tuple[kernels.Kernel, list[np.dtype[Any]], Function]:
         """Find a compiled kernel and the dtypes of its parameters, compiling on first use."""
-        key = (file, name, *sorted((macro, np.dtype(value).char) for macro, value in macros.items()))
+        key = (
+            file,
+            name,
+            *sorted((macro, value if macro == "TILE" else np.dtype(value).char) for macro, value in macros.items()),
+        )
         if key not in self._functions:
             source = kernels.load(file)
             kernel = source.kernel(name)
-            defines = {macro: kernels.c_type(dtype) for macro, dtype in macros.items()}
+            defines = {macro: value if macro == "TILE" else kernels.c_type(value) for macro, value in macros.items()}
             if set(defines) != set(source.macros):
                 raise KernelError(f"{file} needs the macros {source.macros}, got {tuple(defines)}")
             dtypes = [source.dtype(parameter.type, defines) for parameter in kernel.parameters]

@@ -297,6 +297,12 @@ MACRO_VALUES = {
     "PARAM": tuple(_REALS),
     "ELEMENT": ("unsigned char", "unsigned short", "unsigned", "unsigned long long"),
     "INDEX": ("unsigned char", "int"),
+    "TILE": (
+        "128,128,128",
+        "128,64,128",
+        "64,64,128",
+        "128,32,64",
+    ),  # rows, columns, bytes of depth: kernels/tensor.cuh
 }
 
 
@@ -309,7 +315,11 @@ def variants(file: str) -> list[dict[str, str]]:
 
 
 def _is_met(defines: Mapping[str, str]) -> bool:
-    """Say whether a combination occurs: OUT is computed like REAL; PARAM is REAL, or what that is computed in."""
+    """Say whether a combination occurs: OUT is computed like REAL; PARAM is REAL, or what that is computed in; tensor
+    cores, which have a TILE, do not take double.
+    """
     real = defines.get("REAL", "float")
+    if "TILE" in defines and real == "double":
+        return False
     out, param = defines.get("OUT", real), defines.get("PARAM", real)
     return _REALS[out] == _REALS[real] and param in (real, _REALS[real])

@@ -24,8 +24,8 @@ class NumpyBackend(Backend):
     def _allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         return pool.allocate(shape, dtype)
 
-    def _is_aligned(self, array: npt.NDArray[Any]) -> bool:
-        return array.flags.aligned
+    def _is_aligned(self, array: npt.NDArray[Any], alignment: int = 1) -> bool:
+        return array.flags.aligned and (alignment == 1 or array.ctypes.data % alignment == 0)
 
     def copy(self, out: npt.NDArray[Any], array: npt.NDArray[Any]) -> None:
         """Copy, strides as they are."""

@@ -12,7 +12,7 @@ from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.errors import ShapeError
 from gpunet.ops import arguments
 from gpunet.ops.base import Op, Out, like
-from gpunet.ops.conv_cuda import CUDA
+from gpunet.ops.conv_cuda import Cuda
 from gpunet.ops.conv_products import CPU, REFERENCE, Products
 from gpunet.ops.geometry import Geometry, sizes_per_axis, triple
 
@@ -47,7 +47,9 @@ class Convolution(Op):
         """Return the axis letters of x, w and b."""
         raise NotImplementedError
 
-    def geometry(self, x_shape: tuple[int, ...], w_shape: tuple[int, ...], **attrs: Any) -> Geometry:
+    def geometry(
+        self, x_shape: tuple[int, ...], w_shape: tuple[int, ...], *, layout: Any, allow_tf32: bool, **window: Any
+    ) -> Geometry:
         """Return the sizes of the convolution behind a call."""
         raise NotImplementedError
 
@@ -61,35 +63,30 @@ class Convolution(Op):
         """Fill the gradients that are not None."""
         raise NotImplementedError
 
-    def reference(
-        self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, *, layout: Any, **attrs: Any
-    ) -> None:
+    def reference(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, **attrs: Any) -> None:
         self.make(REFERENCE, be, y, x, w, b, self.geometry(x.shape, w.shape, **attrs))
 
-    def cpu(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, *, layout: Any, **attrs: Any) -> None:
+    def cpu(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, **attrs: Any) -> None:
         self.make(CPU, be, y, x, w, b, self.geometry(x.shape, w.shape, **attrs))
 
-    def cuda(
-        self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, *, layout: Any, **attrs: Any
-    ) -> None:
-        self.make(CUDA, be, y, x, w, b, self.geometry(x.shape, w.shape, **attrs))
+    def cuda(self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, **attrs: Any) -> None:
+        self.make(Cuda(attrs["allow_tf32"]), be, y, x, w, b, self.geometry(x.shape, w.shape, **attrs))
 
     def grad_reference(
-        self, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, *, layout: Any, **attrs: Any
+        self, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, **attrs: Any
     ) -> None:
         self.make_gradients(REFERENCE, be, gx, gw, gb, gy, x, w, self.geometry(x.shape, w.shape, **attrs))
 
-    def grad_cpu(
-        self, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, *, layout: Any, **attrs: Any
-    ) -> None:
+    def grad_cpu(self, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, **attrs: Any) -> None:
         gy = be.dense(gy, CHANNELS_LAST)  # once for all three
         self.make_gradients(CPU, be, gx, gw, gb, gy, x, w, self.geometry(x.shape, w.shape, **attrs))
 
     def grad_cuda(
-        self, be: KernelBackend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, *, layout: Any, **attrs: Any
+        self, be: KernelBackend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, **attrs: Any
     ) -> None:
         gy = be.dense(gy, CHANNELS_LAST)  # once for all three
-        self.make_gradients(CUDA, be, gx, gw, gb, gy, x, w, self.geometry(x.shape, w.shape, **attrs))
+        by, g = Cuda(attrs["allow_tf32"]), self.geometry(x.shape, w.shape, **attrs)
+        self.make_gradients(by, be, gx, gw, gb, gy, x, w, g)
 
     # Arguments and checks.
 
@@ -126,6 +123,7 @@ class Conv(Convolution):
         stride, padding, dilation: pixels, one int for all axes or one per axis; stride and dilation >= 1.
         groups: number of groups; divides C and O.
         layout: memory layout of y, "contiguous" or "channels_last"; that of x by default.
+        allow_tf32: on a GPU, round float32 factors to TF32 (10 bits of mantissa) for tensor cores; sums stay float32.
 
     Returns:
         (N, O, *out), dtype of x, with out = (size + 2*padding - dilation*(window - 1) - 1) // stride + 1.
@@ -159,6 +157,7 @@ class Conv(Convolution):
         dilation: int | Sequence[int] = 1,
         groups: int = 1,
         layout: Layout | None = None,
+        allow_tf32: bool = False,
     ) -> tuple[tuple[Array, Array, Array | None], dict[str, Any]]:
         attrs = {
             "stride": self.per_axis("stride", stride, 1),
@@ -166,13 +165,26 @@ class Conv(Convolution):
             "dilation": self.per_axis("dilation", dilation, 1),
             "groups": arguments.integer(self.__name__, "groups", groups),
             "layout": layout,
+            "allow_tf32": bool(allow_tf32),
         }
         return (x, w, b), attrs
 
-    def geometry(self, x_shape: tuple[int, ...], w_shape: tuple[int, ...], **attrs: Any) -> Geometry:
-        return _geometry(x_shape, w_shape, **attrs)
+    def geometry(
+        self, x_shape: tuple[int, ...], w_shape: tuple[int, ...], *, layout: Any, allow_tf32: bool, **window: Any
+    ) -> Geometry:
+        return _geometry(x_shape, w_shape, **window)
 
-    def infer(self, x: Array, w: Array, b: Array | None, *, groups: int, layout: Any, **window: Any) -> tuple[Out]:
+    def infer(
+        self,
+        x: Array,
+        w: Array,
+        b: Array | None,
+        *,
+        groups: int,
+        layout: Any,
+        allow_tf32: bool = False,
+        **window: Any,
+    ) -> tuple[Out]:
         self.check_axes(x, w, b)
         if groups < 1 or w.shape[0] % groups:
             raise self.error(

@@ -35,6 +35,7 @@ class ConvTranspose(Convolution):
             sizes that a strided convolution maps to the size of x, it says which.
         groups: number of groups; divides C and O.
         layout: memory layout of y, "contiguous" or "channels_last"; that of x by default.
+        allow_tf32: on a GPU, round float32 factors to TF32 (10 bits of mantissa) for tensor cores; sums stay float32.
 
     Returns:
         (N, O, *out), dtype of x, with
@@ -70,6 +71,7 @@ class ConvTranspose(Convolution):
         groups: int = 1,
         dilation: int | Sequence[int] = 1,
         layout: Layout | None = None,
+        allow_tf32: bool = False,
     ) -> tuple[tuple[Array, Array, Array | None], dict[str, Any]]:
         attrs = {
             "stride": self.per_axis("stride", stride, 1),
@@ -78,13 +80,26 @@ class ConvTranspose(Convolution):
             "groups": arguments.integer(self.__name__, "groups", groups),
             "dilation": self.per_axis("dilation", dilation, 1),
             "layout": layout,
+            "allow_tf32": bool(allow_tf32),
         }
         return (x, w, b), attrs
 
-    def geometry(self, x_shape: tuple[int, ...], w_shape: tuple[int, ...], **attrs: Any) -> Geometry:
-        return _geometry(x_shape, w_shape, **attrs)
+    def geometry(
+        self, x_shape: tuple[int, ...], w_shape: tuple[int, ...], *, layout: Any, allow_tf32: bool, **window: Any
+    ) -> Geometry:
+        return _geometry(x_shape, w_shape, **window)
 
-    def infer(self, x: Array, w: Array, b: Array | None, *, groups: int, layout: Any, **window: Any) -> tuple[Out]:
+    def infer(
+        self,
+        x: Array,
+        w: Array,
+        b: Array | None,
+        *,
+        groups: int,
+        layout: Any,
+        allow_tf32: bool = False,
+        **window: Any,
+    ) -> tuple[Out]:
         self.check_axes(x, w, b)
         if x.shape[1] != w.shape[0]:
             raise self.error(

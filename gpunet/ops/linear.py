@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import CONTIGUOUS, Array, Backend, blas
-from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.errors import ShapeError
 from gpunet.ops.base import Op, Out
+from gpunet.ops.gemm import gemm
 from gpunet.ops.reduce import sum_to_channels
 
 __all__ = ["linear"]
-
-_TILE = 64  # as in kernels/gemm.cuh
 
 
 class Linear(Op):
@@ -27,6 +26,7 @@ class Linear(Op):
         x: (..., in_features), any float dtype.
         w: (out_features, in_features), dtype of x.
         b: (out_features,), or None for no bias.
+        allow_tf32: on a GPU, round float32 factors to TF32 (10 bits of mantissa) for tensor cores; sums stay float32.
 
     Returns:
         (..., out_features), dtype of x, contiguous.
@@ -46,10 +46,12 @@ class Linear(Op):
     gradients = inputs
     axes = {"x": "ND", "w": "OD", "b": "O", "gy": "NO"}
 
-    def bind(self, x: Array, w: Array, b: Array | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return (x, w, b), {}
+    def bind(
+        self, x: Array, w: Array, b: Array | None = None, *, allow_tf32: bool = False
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return (x, w, b), {"allow_tf32": bool(allow_tf32)}
 
-    def infer(self, x: Array, w: Array, b: Array | None) -> tuple[Out]:
+    def infer(self, x: Array, w: Array, b: Array | None, **attrs: Any) -> tuple[Out]:
         self.require_floats(x=x, w=w, b=b)
         if w.ndim != 2 or x.ndim < 1 or x.shape[-1] != w.shape[1]:
             features = x.shape[-1] if x.ndim else "none"
@@ -65,26 +67,28 @@ class Linear(Op):
             raise self.error(ShapeError, "the bias does not match the weight.", expected="(O,)", w=w, b=b)
         return (Out((*x.shape[:-1], w.shape[0]), x.dtype),)
 
-    def reference(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None) -> None:
+    def reference(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, **attrs: Any) -> None:
         y[...] = be.xp.sum(x[..., None, :] * w, axis=-1)
         if b is not None:
             y[...] = y + b
 
-    def cpu(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None) -> None:
+    def cpu(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, **attrs: Any) -> None:
         blas.matmul(_rows(be, x), w.T, out=_rows(be, y))
         if b is not None:
             y += b
 
-    def cuda(self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None) -> None:
+    def cuda(self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, *, allow_tf32: bool) -> None:
         bias = None if b is None else be.dense(b, CONTIGUOUS)
-        _gemm(be, _rows(be, y), _rows(be, x), be.dense(w, CONTIGUOUS), bias, transpose_b=True)
+        gemm(be, _rows(be, y), _rows(be, x), be.dense(w, CONTIGUOUS), bias, transpose_b=True, allow_tf32=allow_tf32)
 
-    def infer_grad(self, gy: Array, x: Array, w: Array) -> tuple[Out, Out, Out]:
+    def infer_grad(self, gy: Array, x: Array, w: Array, **attrs: Any) -> tuple[Out, Out, Out]:
         expected = self.infer(x, w, None)[0]
         self.require_saved(expected.shape, expected.dtype, gy=gy)
         return Out(x.shape, x.dtype), Out(w.shape, w.dtype), Out(w.shape[:1], w.dtype)
 
-    def grad_reference(self, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array) -> None:
+    def grad_reference(
+        self, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, **attrs: Any
+    ) -> None:
         rows, gradient = _matrix(x), _matrix(gy)
         if gx is not None:
             gx[...] = be.xp.sum(gy[..., None] * w, axis=-2)
@@ -93,7 +97,7 @@ class Linear(Op):
         if gb is not None:
             gb[...] = be.xp.sum(gradient, axis=0)
 
-    def grad_cpu(self, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array) -> None:
+    def grad_cpu(self, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, **attrs: Any) -> None:
         gradient = _rows(be, gy)
         if gx is not None:
             blas.matmul(gradient, w, out=_rows(be, gx))
@@ -102,12 +106,14 @@ class Linear(Op):
         if gb is not None:
             gb[...] = gradient.sum(axis=0, dtype=np.float64)  # NumPy adds rows one by one
 
-    def grad_cuda(self, be: KernelBackend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array) -> None:
+    def grad_cuda(
+        self, be: KernelBackend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, *, allow_tf32: bool
+    ) -> None:
         gradient = _rows(be, gy)
         if gx is not None:
-            _gemm(be, _rows(be, gx), gradient, be.dense(w, CONTIGUOUS))
+            gemm(be, _rows(be, gx), gradient, be.dense(w, CONTIGUOUS), allow_tf32=allow_tf32)
         if gw is not None:
-            _gemm(be, gw, gradient, _rows(be, x), transpose_a=True)
+            gemm(be, gw, gradient, _rows(be, x), transpose_a=True, allow_tf32=allow_tf32)
         if gb is not None:
             sum_to_channels(be, gb, gradient)
 
@@ -120,24 +126,6 @@ def _matrix(array: Array) -> Array:
 def _rows(be: Backend, array: Array) -> Array:
     """View an array as dense (rows, features)."""
     return _matrix(be.dense(array, CONTIGUOUS))
-
-
-def _gemm(
-    be: KernelBackend,
-    c: Array,
-    a: Array,
-    b: Array,
-    bias: Array | None = None,
-    transpose_a: bool = False,
-    transpose_b: bool = False,
-) -> None:
-    """c = a @ b + bias, for dense matrices that may count as transposed."""
-    (m, n), k = c.shape, a.shape[0] if transpose_a else a.shape[1]
-    a_strides = (1, a.shape[1]) if transpose_a else (a.shape[1], 1)
-    b_strides = (1, b.shape[1]) if transpose_b else (b.shape[1], 1)
-    sizes = dict(zip(("a_row", "a_column", "b_row", "b_column"), (*a_strides, *b_strides), strict=True))
-    args = (c, a, b, bias, be.struct("gemm.cu", "Gemm", M=m, N=n, K=k, **sizes))
-    be.launch("gemm.cu", "gemm", (blocks(m, _TILE), blocks(n, _TILE)), 256, args, REAL=c.dtype)
 
 
 linear = Linear()

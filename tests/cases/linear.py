@@ -2,31 +2,67 @@
 
 from __future__ import annotations
 
-from gpunet import ops
-from tests.harness.case import Case
+import numpy as np
+
+from gpunet.ops import linear
+from gpunet.ops.gemm import gemm
+from gpunet.ops.tensor_cores import TILES, force
+from tests.harness.case import Case, Special, assert_close
+
+
+def linear_case(x, w, b=True, forward=("gemm",), gx=("gemm",), gw=("gemm",), id="", **attrs):
+    """Return a case; `forward`, `gx` and `gw` name the kernels launched."""
+    counts = {"x": dict.fromkeys(gx, 1), "w": dict.fromkeys(gw, 1), **({"b": {"sum_axes": 1}} if b else {})}
+    return Case(
+        linear,
+        {"x": x, "w": w, "b": w[:1] if b else None},
+        dict.fromkeys(forward, 1),
+        counts,
+        attrs,
+        torch=lambda torch, x, w, b, **attrs: torch.nn.functional.linear(x, w, b),
+        id=id,
+    )
+
+
+TENSOR = {"forward": ("tensor_gemm_nt",), "gx": ("tensor_gemm_nn",), "gw": ("tensor_gemm_tn",)}
 
 CASES = [
-    Case(
-        ops.linear,
-        {"x": (7, 5), "w": (6, 5), "b": (6,)},
-        {"gemm": 1},
-        {"x": {"gemm": 1}, "w": {"gemm": 1}, "b": {"sum_axes": 1}},
-        torch=lambda torch, x, w, b: torch.nn.functional.linear(x, w, b),
+    linear_case((7, 5), (6, 5)),
+    linear_case((2, 35, 19), (67, 19), b=False, id="ragged-tiles"),
+    linear_case((2, 3, 0), (4, 0), gx=(), gw=(), id="no-features"),
+    linear_case((3, 12), (20, 12), id="tensor", **TENSOR, allow_tf32=True),
+    linear_case((67, 40), (72, 40), b=False, id="tensor-ragged-tiles", **TENSOR, allow_tf32=True),
+    linear_case(
+        (5, 264),
+        (16, 264),
+        forward=("tensor_gemm_nt", "sum_splits"),
+        gx=("tensor_gemm_nn",),
+        gw=("tensor_gemm_tn",),
+        id="tensor-splits",
+        allow_tf32=True,
     ),
-    Case(
-        ops.linear,
-        {"x": (2, 35, 19), "w": (67, 19), "b": None},
-        {"gemm": 1},
-        {"x": {"gemm": 1}, "w": {"gemm": 1}},
-        torch=lambda torch, x, w, b: torch.nn.functional.linear(x, w, b),
-        id="ragged-tiles",
-    ),
-    Case(
-        ops.linear,
-        {"x": (2, 3, 0), "w": (4, 0), "b": (4,)},
-        {"gemm": 1},
-        {"w": {}, "x": {}, "b": {"sum_axes": 1}},
-        torch=lambda torch, x, w, b: torch.nn.functional.linear(x, w, b),
-        id="no-features",
-    ),
+    linear_case((6, 8), (7, 8), forward=("tensor_gemm_nt",), id="tensor-forward-only", allow_tf32=True),
 ]
+
+
+def every_tile_makes_every_product(be):
+    """More than one tile and slice along each axis, all of them ragged; alone and in splits."""
+    rng = np.random.default_rng(5)
+    m, n, k = 132, 136, 72
+    for tile in TILES:
+        for splits in (1, 2):
+            for order in ("nt", "nn", "tn"):
+                a = np.round(rng.standard_normal((k, m) if order == "tn" else (m, k)), 1).astype(np.float32)
+                b = np.round(rng.standard_normal((n, k) if order == "nt" else (k, n)), 1).astype(np.float32)
+                bias, c = rng.standard_normal(n).astype(np.float32), be.empty((m, n), np.float32)
+                with force(tile, splits):
+                    transposed = {"transpose_a": order == "tn", "transpose_b": order == "nt"}
+                    gemm(be, c, *map(be.from_numpy, (a, b, bias)), **transposed, allow_tf32=True)
+                left, right = (a.T if order == "tn" else a), (b.T if order == "nt" else b)
+                left, right = left.astype(np.float64), right.astype(np.float64)
+                magnitude = np.max(abs(left) @ abs(right))
+                assert_close(be.to_numpy(c), left @ right + bias, magnitude, f"{order} {tile} {splits}", tf32=True)
+
+
+KERNELS = ("tensor_gemm_nt", "tensor_gemm_nn", "tensor_gemm_tn", "sum_splits")
+SPECIALS = [Special(KERNELS, every_tile_makes_every_product)]

@@ -13,8 +13,9 @@ from gpunet.ops.base import Op
 
 FLOATS = floats()
 
-# Largest error allowed, relative to the largest sum of absolute products. For 16-bit storage: four roundings.
-TOLERANCE = {"float16": 2e-3, "bfloat16": 1.6e-2, "float32": 1e-6, "float64": 1e-14}
+# Largest error allowed, relative to the largest sum of absolute products. For 16-bit storage: four roundings; for
+# factors rounded to TF32: two of them.
+TOLERANCE = {"float16": 2e-3, "bfloat16": 1.6e-2, "float32": 1e-6, "float64": 1e-14, "tf32": 1e-3}
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class Case:
     def kernels(self) -> set[str]:
         """Names of all kernels that the call and its gradients launch."""
         return {*self.launches, *(kernel for counts in self.grad_launches.values() for kernel in counts)}
+
+    @property
+    def tf32(self) -> bool:
+        """Whether float32 factors may be rounded to TF32."""
+        return bool(self.attrs.get("allow_tf32"))
 
     def inputs(self, rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
         """Make NumPy inputs, in the op's order; values repeat, so that ties are met."""
@@ -101,13 +107,14 @@ class Special:
         return self.run.__name__
 
 
-def assert_close(actual: Any, expected: Any, magnitude: float, what: str = "") -> None:
-    """Compare with the tolerance of the dtype; shapes and NaNs must agree.
+def assert_close(actual: Any, expected: Any, magnitude: float, what: str = "", tf32: bool = False) -> None:
+    """Compare with the tolerance of the dtype, or for float32 that of TF32; shapes and NaNs must agree.
 
     Errors are relative to `magnitude`, or to the largest value expected where inputs cancel in their absolute values.
     """
     assert actual.shape == expected.shape, f"{what}: shape {actual.shape}, expected {expected.shape}"
-    tolerance, actual = TOLERANCE[actual.dtype.name], actual.astype(np.float64)
+    precision = "tf32" if tf32 and actual.dtype == np.float32 else actual.dtype.name
+    tolerance, actual = TOLERANCE[precision], actual.astype(np.float64)
     assert not np.isnan(actual).any(), f"{what}: NaN at {np.argwhere(np.isnan(actual))[:3].tolist()}"
     finite = np.isfinite(expected)
     assert np.array_equal(actual[~finite], expected[~finite]), f"{what}: infinities differ"

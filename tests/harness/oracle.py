@@ -107,7 +107,7 @@ class Oracle:
                 dtype = self.out_dtype if name in case.op.outputs else self.dtype
                 dtype = accumulator(dtype) if name in (*case.op.extras, *case.wide) else dtype
                 assert host.dtype == dtype, name
-                assert_close(host, want, self.magnitude, name)
+                assert_close(host, want, self.magnitude, name, case.tf32)
             else:
                 assert np.array_equal(host, want), name
 
@@ -118,7 +118,7 @@ class Oracle:
         actual = gradients(self.case, be, to_device(be, self.inputs), names, np.asarray(gy, self.out_dtype))
         for name, got, want, scale in zip(names, actual, expected, scales, strict=True):
             assert got.dtype == self.inputs[name].dtype
-            assert_close(got, want, max(self.case.scale, largest(scale)), f"gradient of {name}")
+            assert_close(got, want, max(self.case.scale, largest(scale)), f"gradient of {name}", self.case.tf32)
 
 
 def result_bytes(be: backend.Backend, case: Case, dtype: Any) -> list[bytes]:

@@ -72,7 +72,7 @@ def run(be: backend.Backend, mode: str, case: Case, data: st.DataObject) -> None
     for name, want in expected.items():
         got = be.to_numpy(outs[name])
         if got.dtype in FLOATS:
-            assert_close(got, want, magnitude, name)
+            assert_close(got, want, magnitude, name, case.tf32)
         else:
             assert np.array_equal(got, want), name
     bound, attrs = case.op.bind(*device.values(), **case.attrs)
@@ -98,7 +98,7 @@ def _check_gradients(be, case, host, device, needs, rng, out) -> None:  # type: 
     actual = gradients(case, be, device, needs, gy)
     for name, got, want, scale in zip(needs, actual, expected, scales, strict=True):
         assert got.dtype == host[name].dtype
-        assert_close(got, want, max(case.scale, largest(scale)), f"gradient of {name}")
+        assert_close(got, want, max(case.scale, largest(scale)), f"gradient of {name}", case.tf32)
 
 
 def _wide(array: Any) -> Any:

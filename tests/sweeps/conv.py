@@ -24,14 +24,23 @@ def windows(draw: Draw, axes: int, half_padding: bool = False, dilated: bool = T
 
 
 @st.composite
+def sizes_and_precision(draw: Draw) -> tuple[tuple[int, int, int], dict[str, bool]]:
+    """Draw groups, and channels and outputs of each: few of them, or whole chunks for tensor cores."""
+    if draw(st.booleans()):
+        return (draw(size(3)), draw(size(3)), draw(size(3))), {}
+    return (draw(size(2)), 4 * draw(size(5)), 4 * draw(size(5))), {"allow_tf32": draw(st.booleans())}
+
+
+@st.composite
 def convolutions(draw: Draw, op: Op, axes: int) -> Case:
     """Draw a convolution; the batch may be empty."""
     window = draw(windows(axes))
-    groups, channels, outputs = draw(size(3)), draw(size(3)), draw(size(3))
+    (groups, channels, outputs), precision = draw(sizes_and_precision())
     x = (draw(size(2, 0)), groups * channels, *window["size"])
     w = (groups * outputs, channels, *window["kernel"])
     attrs = {key: window[key] for key in ("stride", "padding", "dilation")}
-    return Case(op, {"x": x, "w": w, "b": w[:1] if draw(st.booleans()) else None}, {}, {}, {**attrs, "groups": groups})
+    b = w[:1] if draw(st.booleans()) else None
+    return Case(op, {"x": x, "w": w, "b": b}, {}, {}, {**attrs, "groups": groups, **precision})
 
 
 @st.composite
@@ -44,11 +53,11 @@ def transposed_convolutions(draw: Draw, op: Op, axes: int) -> Case:
         (n - 1) * s + d * (k - 1) + 1 + e for n, k, s, d, e in zip(inside, kernel, stride, dilation, extra, strict=True)
     ]
     padding = tuple(draw(size(min(3, (n - 1) // 2), 0)) for n in whole)
-    groups, channels, outputs = draw(size(3)), draw(size(3)), draw(size(3))
+    (groups, channels, outputs), precision = draw(sizes_and_precision())
     x, w = (draw(size(2, 0)), groups * channels, *inside), (groups * channels, outputs, *kernel)
     b = (groups * outputs,) if draw(st.booleans()) else None
     attrs = {"stride": stride, "padding": padding, "output_padding": extra, "dilation": dilation, "groups": groups}
-    return Case(op, {"x": x, "w": w, "b": b}, {}, {}, attrs)
+    return Case(op, {"x": x, "w": w, "b": b}, {}, {}, {**attrs, **precision})
 
 
 SWEEPS = [

@@ -1,0 +1,82 @@
+// Matrix products on tensor cores, for dense matrices in any of the orders that linear layers need.
+// Bound: 2 * M * N * K operations, at the rate of mma.sync; for few rows, reading the larger operand once.
+#ifndef REAL
+#error "define REAL"
+#endif
+#ifndef TILE
+#error "define TILE"
+#endif
+#include "common.cuh"
+#include "tensor.cuh"
+
+struct Matrices {
+    int M, N, K;
+    int per_split;  // how deep each split of K is; a multiple of the slices
+};
+
+// An operand whose rows (columns, for B) are adjacent along the depth: element (row, k) at row * K + k, or along the
+// rows: element (row, k) at k * rows + row. `first` is this block's first row, `k` the current depth.
+template <int EXTENT, bool DEPTH_FASTEST>
+__device__ __forceinline__ const REAL* matrix_chunk(
+    const REAL* matrix, int i, int first, int rows, int k, int K, int end) {
+    using S = Slice<EXTENT, DEPTH_FASTEST>;
+    int row = first, depth = k;
+    (DEPTH_FASTEST ? row : depth) += S::own_line(i);
+    (DEPTH_FASTEST ? depth : row) += S::own_chunk() * CHUNK;
+    if (row >= rows || depth >= end) return nullptr;
+    return matrix + (DEPTH_FASTEST ? (long long)row * K + depth : (long long)depth * rows + row);
+}
+
+template <bool A_DEPTH_FASTEST, bool B_DEPTH_FASTEST>
+struct MatrixSource {
+    using A = Slice<Shape::M, A_DEPTH_FASTEST>;
+    using B = Slice<Shape::N, B_DEPTH_FASTEST>;
+    const REAL *a_memory, *b_memory;
+    const Matrices& g;
+    int m0, n0, k, end;
+    __device__ const REAL* a_chunk(int i) const {
+        return matrix_chunk<Shape::M, A_DEPTH_FASTEST>(a_memory, i, m0, g.M, k, g.K, end);
+    }
+    __device__ const REAL* b_chunk(int i) const {
+        return matrix_chunk<Shape::N, B_DEPTH_FASTEST>(b_memory, i, n0, g.N, k, g.K, end);
+    }
+    __device__ void advance() { k += Shape::DEPTH; }
+};
+
+// One block makes one tile from one split of K: of the result, or of partials[split], whose sum over the splits is the
+// result without its bias.
+template <bool A_DEPTH_FASTEST, bool B_DEPTH_FASTEST>
+__device__ __forceinline__ void gemm(
+    REAL* c, float* partials, const REAL* a, const REAL* b, const REAL* bias, const Matrices& g) {
+    int m0 = blockIdx.x * Shape::M, n0 = blockIdx.y * Shape::N;
+    int begin = blockIdx.z * g.per_split, end = min(begin + g.per_split, g.K);
+    Sums sums = {};
+    MatrixSource<A_DEPTH_FASTEST, B_DEPTH_FASTEST> source{a, b, g, m0, n0, begin, end};
+    multiply_slices(sums, source, (end - begin + Shape::DEPTH - 1) / Shape::DEPTH);
+    if (partials) {
+        float* own = partials + (long long)blockIdx.z * g.M * g.N;
+        auto row = [&](int m) { return own + (long long)m * g.N; };
+        store_tile(sums, m0, n0, g.M, g.N, row, [](int) { return 0.0f; });
+    } else {
+        auto row = [&](int m) { return c + (long long)m * g.N; };
+        store_tile(sums, m0, n0, g.M, g.N, row, [&](int n) { return bias ? (float)bias[n] : 0.0f; });
+    }
+}
+
+// (M, N) = a (M, K) * b (N, K)^T + bias (N)
+extern "C" __global__ void __launch_bounds__(Shape::THREADS) tensor_gemm_nt(
+    REAL* c_or_null, float* partials_or_null, const REAL* a, const REAL* b, const REAL* bias_or_null, Matrices g) {
+    gemm<true, true>(c_or_null, partials_or_null, a, b, bias_or_null, g);
+}
+
+// (M, N) = a (M, K) * b (K, N) + bias (N)
+extern "C" __global__ void __launch_bounds__(Shape::THREADS) tensor_gemm_nn(
+    REAL* c_or_null, float* partials_or_null, const REAL* a, const REAL* b, const REAL* bias_or_null, Matrices g) {
+    gemm<true, false>(c_or_null, partials_or_null, a, b, bias_or_null, g);
+}
+
+// (M, N) = a (K, M)^T * b (K, N) + bias (N)
+extern "C" __global__ void __launch_bounds__(Shape::THREADS) tensor_gemm_tn(
+    REAL* c_or_null, float* partials_or_null, const REAL* a, const REAL* b, const REAL* bias_or_null, Matrices g) {
+    gemm<false, false>(c_or_null, partials_or_null, a, b, bias_or_null, g);
+}
