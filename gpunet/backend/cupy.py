@@ -84,11 +84,13 @@ class CupyBackend(KernelBackend):
         def find(name: str) -> Function:
             with self._device:
                 function = module.get_function(name)
+            granted = _FREE_SHARED
 
             def run(grid: tuple[int, ...], block: tuple[int, ...], args: Sequence[Any], shared: int) -> None:
+                nonlocal granted
                 with self._device:
-                    if shared > max(_FREE_SHARED, function.max_dynamic_shared_size_bytes):
-                        function.max_dynamic_shared_size_bytes = shared
+                    if shared > granted:
+                        function.max_dynamic_shared_size_bytes = granted = shared
                     function(grid, block, tuple(args), shared_mem=shared)
 
             return run

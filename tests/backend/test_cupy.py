@@ -15,6 +15,7 @@ from gpunet import backend, emulator, ops
 from gpunet.backend import Device, cupy, emulated, emulated_array, emulated_xp, kernels
 from gpunet.data import RandomInvert
 from gpunet.errors import DeviceError, OutOfMemoryError
+from gpunet.ops import tensor_cores
 from gpunet.tensor import Tensor
 from tests.harness.backends import missing
 
@@ -26,6 +27,7 @@ class FakeDevice:
     """cupy.cuda.Device: a context in which it is the current one."""
 
     current = 0
+    compute_capability = "90"
 
     def __init__(self, id):
         self.id = id
@@ -77,6 +79,7 @@ class RawModule:
 
         def launch(grid, block, args, *, shared_mem):
             assert FakeDevice.current == compiled_for and isinstance(args, tuple)
+            assert shared_mem <= getattr(launch, "max_dynamic_shared_size_bytes", 48 * 1024), "more than a GPU grants"
             assert all(arg.device.id == FakeDevice.current for arg in args if isinstance(arg, ndarray))
             function(grid, block, list(map(emulated._on_host, args, any_memory)), shared_mem)
 
@@ -119,6 +122,25 @@ def test_what_the_array_library_computes_lies_there_too(gpu):
     inverted = RandomInvert(1.0)(Tensor(x)).array
     assert inverted.device.id == 1 and gpu.to_numpy(inverted).ravel().tolist() == [0.75] * 12
     assert Tensor(x).to(np.int64).array.device.id == 1
+
+
+def test_kernels_ask_for_the_shared_memory_that_tiles_need(gpu):
+    x, w = np.ones((3, 8), np.float32), np.ones((5, 8), np.float32)
+    for tile in tensor_cores.TILES:
+        with tensor_cores.force(tile):
+            y = ops.linear(gpu.from_numpy(x), gpu.from_numpy(w), allow_tf32=True)
+        assert np.array_equal(gpu.to_numpy(y), x @ w.T)
+    assert gpu.launched["tensor_gemm_nt"] == len(tensor_cores.TILES)
+
+
+def test_gpus_without_tf32_multiply_in_float32(gpu, monkeypatch):
+    monkeypatch.setattr(FakeDevice, "compute_capability", "75")
+    old = cupy.CupyBackend(1)
+    assert old.arch == 75 and not tensor_cores.usable(old, np.dtype(np.float32), allow_tf32=True)
+    assert gpu.arch == 90 and tensor_cores.usable(gpu, np.dtype(np.float32), allow_tf32=True)
+    assert not tensor_cores.usable(gpu, np.dtype(np.float32), allow_tf32=False)
+    assert tensor_cores.usable(gpu, np.dtype(np.float16), allow_tf32=False)
+    assert not tensor_cores.usable(gpu, np.dtype(np.float64), allow_tf32=True)
 
 
 def test_a_lack_of_memory_says_for_what(gpu):

@@ -20,7 +20,7 @@ from tests.harness.backends import missing
 from tests.harness.case import FLOATS
 from tests.harness.oracle import result_bytes
 
-# Tiled kernels take a second per variant and architecture: one of each kind here; `gpunet kernels compile` does them all.
+# Tiled kernels take a second per variant and architecture: one of each kind here, all by `gpunet kernels compile`.
 ARCHS_OF_TILES = (75, 80, 90, 120)
 SCHEDULES = (("reverse", 0), ("random", 1), ("random", 2))
 
