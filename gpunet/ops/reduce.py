@@ -18,8 +18,9 @@ from gpunet.ops.base import Op, Out
 
 __all__ = ["sum_axes", "sum_partials", "sum_to_channels", "sum_to_size"]
 
-_SUMMANDS_PER_SPLIT = 1024
-_MOST_SPLITS = 65535  # blocks along y of a grid
+_THREADS, _BLOCKS = 256, 1024  # of a block; that fill a large GPU
+_LEAST_SUMMANDS = 1024  # of a split
+_LEAST_LOADS = 4  # of a thread
 
 
 class SumToSize(Op):
@@ -88,14 +89,29 @@ def sum_axes(
     kept_axes = coalesce(*zip(*kept, strict=True)) if kept else ([], [])
     summed_axes = coalesce(*zip(*summed, strict=True)) if summed else ([], [])
     summands = math.prod(summed_axes[0])
-    per_split = max(_SUMMANDS_PER_SPLIT, blocks(summands, _MOST_SPLITS))
+    width = _width(summed_axes[0], summed_axes[1], 16 // x.itemsize)
+    adjacent = min(_power_of_two(y.size), 32) if kept_axes[1][-1:] == [1] else 1
+    parts = min(_power_of_two(blocks(summands, _LEAST_LOADS * width)), _THREADS // adjacent)
+    columns = blocks(y.size, _THREADS // parts)
+    per_split = width * blocks(summands, width * max(1, _BLOCKS // max(columns, 1)))
+    per_split = max(per_split, _LEAST_SUMMANDS, _LEAST_LOADS * parts * width)
     splits = max(1, blocks(summands, per_split))
     out = y if splits == 1 else be.empty((splits, y.size), accumulator(y.dtype))
     axes = be.axes(*kept_axes), be.axes(*summed_axes)
-    args = (out, x, *axes, y.size, summands, per_split, divisor if splits == 1 else 1)
-    be.launch("reduce.cu", "sum_axes", (blocks(y.size, 32), splits), (32, 8), args, REAL=x.dtype, OUT=out.dtype)
+    threads = adjacent, parts, int(width > 1)
+    args = (out, x, *axes, y.size, summands, per_split, *threads, divisor if splits == 1 else 1)
+    be.launch("reduce.cu", "sum_axes", (columns, splits), _THREADS, args, REAL=x.dtype, OUT=out.dtype)
     if splits > 1:
         sum_partials(be, y, out, divisor)
+
+
+def _width(sizes: Sequence[int], strides: Sequence[int], width: int) -> int:
+    """Return how many summands that follow each other are always neighbours in memory, or the last of all: or 1."""
+    return width if list(strides[-1:]) == [1] and (len(sizes) == 1 or sizes[-1] % width == 0) else 1
+
+
+def _power_of_two(least: int) -> int:
+    return 1 << max(least - 1, 0).bit_length()
 
 
 def sum_to_channels(be: KernelBackend, y: Array, x: Array) -> None:

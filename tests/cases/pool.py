@@ -80,7 +80,7 @@ CASES = [
     pool_case(ops.adaptive_avg_pool2d, (2, 3, 7, 5), output_size=(3, None)),
     pool_case(ops.adaptive_avg_pool2d, (1, 3, 3, 6), id="larger", output_size=(5, 4)),
     pool_case(ops.adaptive_avg_pool2d, (2, 3, 9, 8), id="global", copies=1, output_size=1),
-    pool_case(ops.adaptive_avg_pool2d, (2, 3, 33, 35), id="global-large", copies=1, sums=2, output_size=1),
+    pool_case(ops.adaptive_avg_pool2d, (2, 3, 33, 35), id="global-large", copies=1, sums=1, output_size=1),
     pool_case(ops.adaptive_avg_pool3d, (1, 2, 5, 4, 6), output_size=(2, 3, 4)),
     unpool_case(ops.max_unpool2d, (2, 3, 3, 4), 48, kernel_size=2),
     unpool_case(
