@@ -1,15 +1,11 @@
-// Activations. All arrays are dense in one common layout, so the order of their elements does not matter.
+// Activations. All arrays are dense in one common layout, so the order of their elements does not matter. Of arrays of
+// S bytes, forward reads S and writes S, backward reads 2 S and writes S.
 #ifndef REAL
 #error "define REAL"
 #endif
 #include "common.cuh"
-
-// One thread computes one element: out = formula(inputs).
-template <typename Formula, typename... Inputs>
-__device__ __forceinline__ void each(REAL* out, long long count, Formula formula, const Inputs*... inputs) {
-    long long i = global_thread();
-    if (i < count) out[i] = formula(inputs[i]...);
-}
+#include "vector.cuh"
+#include "elementwise.cuh"
 
 // NaN passes through: only x <= 0 becomes 0.
 extern "C" __global__ void __launch_bounds__(256) relu_forward(REAL* y, const REAL* x, long long count) {

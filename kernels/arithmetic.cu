@@ -3,17 +3,41 @@
 #error "define REAL"
 #endif
 #include "common.cuh"
+#include "vector.cuh"
+#include "elementwise.cuh"
 
-// One thread computes one element of the output, in its memory order; `x_axes` and `y_axes` walk the operands in that
-// order, with element strides that are 0 along broadcast axes. An operand that is null is `number`.
+// Elements i, i + 1, ... of an operand, as many as a vector of REAL holds: `axes` walks it in the memory order of the
+// output, with element strides that are 0 along broadcast axes. Where they all lie along the last axis, their offset is
+// computed once. An operand that is null is `number`.
+constexpr int WIDTH = 16 / sizeof(REAL);
+__device__ __forceinline__ Vector<ACC, WIDTH> operand(
+    const REAL* x_or_null, const Axes& axes, ACC number, unsigned i, unsigned count) {
+    Vector<ACC, WIDTH> values;
+    int last = max(axes.count - 1, 0);
+    long long step = axes.stride[last];
+    bool along = last == 0 || axes.size[last] % WIDTH == 0;
+    const REAL* first = x_or_null + offset_of(axes, i);
+    if (x_or_null && along && step == 1) {
+        return transformed<ACC, WIDTH>([](ACC x) { return x; }, load_vector(first, count - i));
+    }
+#pragma unroll
+    for (int k = 0; k < WIDTH; ++k) {
+        if (!x_or_null) values.at[k] = number;
+        else if (k < count - i) values.at[k] = along ? first[k * step] : x_or_null[offset_of(axes, i + k)];
+    }
+    return values;
+}
+
+// One thread computes one vector of the output, in its memory order: reads what the operands hold, writes the output.
 template <class Operation>
 __device__ __forceinline__ void broadcast(
-    REAL* out, const REAL* x, const REAL* y, const Axes& x_axes, const Axes& y_axes, ACC number, unsigned count,
-    const Operation& operation) {
-    unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= count) return;
-    ACC a = x ? (ACC)x[offset_of(x_axes, i)] : number, b = y ? (ACC)y[offset_of(y_axes, i)] : number;
-    out[i] = operation(a, b);
+    REAL* out, const REAL* x_or_null, const REAL* y_or_null, const Axes& x_axes, const Axes& y_axes, ACC number,
+    unsigned count, const Operation& operation) {
+    long long first = global_thread() * WIDTH;
+    if (first >= count) return;
+    Vector<ACC, WIDTH> x = operand(x_or_null, x_axes, number, first, count);
+    Vector<ACC, WIDTH> y = operand(y_or_null, y_axes, number, first, count);
+    store_vector(out + first, transformed<REAL, WIDTH>(operation, x, y), count - first);
 }
 
 extern "C" __global__ void __launch_bounds__(256) add_forward(
@@ -36,7 +60,7 @@ extern "C" __global__ void __launch_bounds__(256) div_forward(
     broadcast(out, x_or_null, y_or_null, x_axes, y_axes, number, count, [](ACC a, ACC b) { return a / b; });
 }
 
+// Reads S bytes, writes S.
 extern "C" __global__ void __launch_bounds__(256) neg(REAL* y, const REAL* x, long long count) {
-    long long i = global_thread();
-    if (i < count) y[i] = -(ACC)x[i];
+    each(y, count, [](ACC x) { return -x; }, x);
 }

@@ -1,4 +1,4 @@
-// Conversion between floating-point types.
+// Conversion between floating-point types: reads the one, writes the other.
 #ifndef REAL
 #error "define REAL"
 #endif
@@ -6,9 +6,10 @@
 #error "define TO"
 #endif
 #include "common.cuh"
+#include "vector.cuh"
+#include "elementwise.cuh"
 
-// One thread converts one element, by way of ACC: a 16-bit type is read and rounded as in every other kernel.
+// By way of ACC: a 16-bit type is read and rounded as in every other kernel.
 extern "C" __global__ void __launch_bounds__(256) cast(TO* y, const REAL* x, long long count) {
-    long long i = global_thread();
-    if (i < count) y[i] = (TO)(ACC)x[i];
+    each(y, count, [](ACC x) { return (TO)x; }, x);
 }

@@ -55,6 +55,7 @@ struct Axes {
 // Offset of the element that is number `index` when the axes are walked in order; without axes there is number 0 only.
 __device__ __forceinline__ long long offset_of(const Axes& axes, unsigned index) {
     long long offset = 0;
+#pragma unroll 1
     for (int axis = axes.count - 1; axis > 0; --axis) {
         unsigned quotient = index / axes.size[axis];
         offset += (index - quotient * axes.size[axis]) * axes.stride[axis];

@@ -4,11 +4,12 @@
 #error "define ELEMENT"
 #endif
 #include "common.cuh"
+#include "vector.cuh"
+#include "elementwise.cuh"
 
-// One thread sets one element.
+// Writes every byte once.
 extern "C" __global__ void __launch_bounds__(256) fill(ELEMENT* out, ELEMENT value, long long count) {
-    long long i = global_thread();
-    if (i < count) out[i] = value;
+    each(out, count, [=] { return value; });
 }
 
 // One thread copies one element: number i of both operands, which are walked in one order with byte strides. Where one

@@ -4,6 +4,7 @@
 #error "define REAL"
 #endif
 #include "common.cuh"
+#include "vector.cuh"
 
 #define WORDS_PER_BLOCK 4
 
@@ -46,26 +47,48 @@ __device__ __forceinline__ double scaled(unsigned long long word, double low, do
 extern "C" __global__ void __launch_bounds__(256) uniform(
     ACC* y, Draw draw, ACC low, ACC width, ACC largest, unsigned count) {
     long long first = global_thread() * WORDS_PER_BLOCK;
+    if (first >= count) return;
     unsigned long long word[WORDS_PER_BLOCK];
     words_of(draw, global_thread(), word);
-    for (int i = 0; i < WORDS_PER_BLOCK && first + i < count; ++i) {
-        y[first + i] = min(scaled(word[i], low, width), largest);
-    }
+    Vector<ACC, WORDS_PER_BLOCK> numbers;
+#pragma unroll
+    for (int i = 0; i < WORDS_PER_BLOCK; ++i) numbers.at[i] = min(scaled(word[i], low, width), largest);
+    store_vector(y + first, numbers, count - first);
 }
 
-// Dropout and its gradient: y = x * (kept ? scale : 0). One thread makes the four words of one of the `blocks` of a
-// mask, and applies them in one of its `copies`. `drawn` walks x and y in the order of the mask, `shared` from copy to
-// copy; both in elements. Kept is whose 53-bit uniform number is at least the threshold: integers, for every dtype.
+// Dropout and its gradient: y = x * (kept ? scale : 0); reads S bytes and writes S. One thread makes the four words of
+// one block of a mask, and applies them in some of its `copies`: thread (word, copy) in those that lie a grid apart.
+// `drawn` walks x and y in the order of the mask, `shared` from copy to copy; both in elements. Kept is whose 53-bit
+// uniform number is at least the threshold: integers, for every dtype.
 extern "C" __global__ void __launch_bounds__(256) dropout(
     REAL* y, const REAL* x, Draw draw, unsigned long long threshold, ACC scale, Axes drawn, Axes shared, unsigned draws,
-    unsigned blocks, unsigned copies) {
-    long long block = global_thread() % blocks, copy = global_thread() / blocks;
-    if (copy >= copies) return;
-    long long first = block * WORDS_PER_BLOCK, start = offset_of(shared, copy);
+    unsigned copies) {
+    unsigned block = blockIdx.x * blockDim.x + threadIdx.x;
+    long long first = (long long)block * WORDS_PER_BLOCK, left = draws - first;
+    if (left <= 0) return;
     unsigned long long word[WORDS_PER_BLOCK];
     words_of(draw, block, word);
-    for (int i = 0; i < WORDS_PER_BLOCK && first + i < draws; ++i) {
-        long long at = start + offset_of(drawn, first + i);
-        y[at] = x[at] * (word[i] >> 11 >= threshold ? scale : 0);
+    ACC factor[WORDS_PER_BLOCK];
+    long long at[WORDS_PER_BLOCK];
+    bool adjacent = true;
+#pragma unroll
+    for (int i = 0; i < WORDS_PER_BLOCK; ++i) {
+        factor[i] = word[i] >> 11 >= threshold ? scale : 0;
+        at[i] = offset_of(drawn, min(first + i, draws - 1ll));
+        adjacent = adjacent && at[i] == at[0] + i;
+    }
+    for (unsigned copy = blockIdx.y * blockDim.y + threadIdx.y; copy < copies; copy += gridDim.y * blockDim.y) {
+        long long start = offset_of(shared, copy);
+        if (adjacent) {
+            Vector<REAL, WORDS_PER_BLOCK> values = load_vector<REAL, WORDS_PER_BLOCK>(x + start + at[0], left);
+#pragma unroll
+            for (int i = 0; i < WORDS_PER_BLOCK; ++i) values.at[i] = values.at[i] * factor[i];
+            store_vector(y + start + at[0], values, left);
+            continue;
+        }
+#pragma unroll
+        for (int i = 0; i < WORDS_PER_BLOCK; ++i) {
+            if (i < left) y[start + at[i]] = x[start + at[i]] * factor[i];
+        }
     }
 }

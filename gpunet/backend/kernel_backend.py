@@ -16,7 +16,7 @@ from gpunet.backend.base import Array, Backend
 from gpunet.backend.layout import CONTIGUOUS, coalesce, from_memory_view, layout_of, memory_view
 from gpunet.errors import KernelError
 
-__all__ = ["KernelBackend", "blocks"]
+__all__ = ["KernelBackend", "blocks", "vector_blocks"]
 
 MAX_AXES = 8  # of the strided-copy and broadcasting kernels; must equal MAX_AXES of kernels/common.cuh
 _MAX_GRID = (2**31 - 1, 65535, 65535)
@@ -27,6 +27,11 @@ Function = Callable[[tuple[int, ...], tuple[int, ...], Sequence[Any], int], None
 def blocks(count: int, per_block: int = 256) -> int:
     """Return how many blocks cover `count` items."""
     return -(-count // per_block)
+
+
+def vector_blocks(*arrays: Array) -> int:
+    """Return how many blocks of 256 threads cover arrays of one size, a thread moving 16 bytes of the widest dtype."""
+    return blocks(arrays[0].size, 256 * 16 // max(array.itemsize for array in arrays))
 
 
 class KernelBackend(Backend):
@@ -217,7 +222,7 @@ class KernelBackend(Backend):
         """Set every element of a dense array, by a kernel."""
         words = _words(out)
         bits = np.array(value, out.dtype).view(words.dtype)[()]
-        self.launch("copy.cu", "fill", blocks(out.size), 256, (words, bits, out.size), ELEMENT=words.dtype)
+        self.launch("copy.cu", "fill", vector_blocks(out), 256, (words, bits, out.size), ELEMENT=words.dtype)
 
     def copy(self, out: Array, array: Array) -> None:
         """Copy between arrays with any strides and alignment, by a kernel; elements of `out` share no memory."""

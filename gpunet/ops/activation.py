@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import CONTIGUOUS, Array, Backend, layout_of
-from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.backend.kernel_backend import KernelBackend, vector_blocks
 from gpunet.ops.base import Op, Out, like
 from gpunet.ops.compute import Implementation
 from gpunet.ops.elementwise import flat, in_chunks
@@ -62,7 +62,7 @@ class Activation(Op):
     def _launch(self, be: KernelBackend, direction: str, out: Array, *inputs: Array, **settings: float) -> None:
         dense = [be.dense(array, layout_of(out) or CONTIGUOUS) for array in inputs]
         args = (out, *dense, *settings.values(), out.size)
-        be.launch("activation.cu", f"{self.name}_{direction}", blocks(out.size), 256, args, REAL=out.dtype)
+        be.launch("activation.cu", f"{self.name}_{direction}", vector_blocks(out), 256, args, REAL=out.dtype)
 
 
 class ReLU(Activation):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpunet.backend import CONTIGUOUS, Array, Backend, layout_of
-from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.backend.kernel_backend import KernelBackend, vector_blocks
 from gpunet.backend.layout import coalesce, memory_view
 from gpunet.errors import DTypeError, ShapeError
 from gpunet.ops import arguments
@@ -72,7 +72,7 @@ class Arithmetic(Op):
     def cuda(self, be: KernelBackend, z: Array, x: Any, y: Any, number: float | None, sizes: Sizes) -> None:
         operands, axes = walk(be, z, x, y)
         args = (z, *operands, *axes, 0.0 if number is None else number, z.size)
-        be.launch("arithmetic.cu", f"{self.name}_forward", blocks(z.size), 256, args, REAL=z.dtype)
+        be.launch("arithmetic.cu", f"{self.name}_forward", vector_blocks(z), 256, args, REAL=z.dtype)
 
     def run_grad(
         self, gy: Array, saved: Sequence[Any], attrs: dict[str, Any], needs: Sequence[bool], into: Any = None
@@ -275,7 +275,7 @@ class Neg(Op):
 
     def cuda(self, be: KernelBackend, y: Array, x: Array) -> None:
         args = (y, be.dense(x, layout_of(y) or CONTIGUOUS), y.size)
-        be.launch("arithmetic.cu", "neg", blocks(y.size), 256, args, REAL=y.dtype)
+        be.launch("arithmetic.cu", "neg", vector_blocks(y), 256, args, REAL=y.dtype)
 
     def infer_grad(self, gy: Array) -> tuple[Out]:
         return self.infer(gy)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from gpunet.backend import CONTIGUOUS, Array, Backend, layout_of
 from gpunet.backend.dtypes import FLOAT_NAMES, is_float
-from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.backend.kernel_backend import KernelBackend, vector_blocks
 from gpunet.errors import DTypeError
 from gpunet.ops import arguments
 from gpunet.ops.base import Op, Out
@@ -62,7 +62,7 @@ class Cast(Op):
 
     def cuda(self, be: KernelBackend, y: Array, x: Array, **dtypes: Any) -> None:
         args = (y, be.dense(x, layout_of(y) or CONTIGUOUS), y.size)
-        be.launch("cast.cu", "cast", blocks(y.size), 256, args, REAL=x.dtype, TO=y.dtype)
+        be.launch("cast.cu", "cast", vector_blocks(y, x), 256, args, REAL=x.dtype, TO=y.dtype)
 
     def run_grad(
         self, gy: Array, saved: Any, attrs: dict[str, Any], needs: Any, into: Any = None

@@ -28,6 +28,7 @@ from gpunet.ops.base import Op, Out, like
 
 __all__ = ["dropout", "dropout1d", "dropout2d", "dropout3d"]
 
+_BLOCK, _BLOCKS = 256, 1024  # threads, as in the kernel's launch bounds; blocks that fill a large GPU
 _CHUNK = 1 << 15  # elements: their words fit the cache
 _NO_DRAW = Draw(0, DROPOUT, 0)  # where nothing is dropped
 
@@ -134,7 +135,6 @@ class Dropout(Op):
         layout, mask_shape = layout_of(y) or CONTIGUOUS, self._mask_shape(y.shape)
         drawn, shared = _walks(y, mask_shape, draw_order(y.shape))
         draws = math.prod(mask_shape)
-        words = blocks(draws, WORDS_PER_BLOCK)
         copies = y.size // draws if draws else 0
         args = (
             y,
@@ -145,10 +145,10 @@ class Dropout(Op):
             be.axes(*drawn),
             be.axes(*shared),
             draws,
-            words,
             copies,
         )
-        be.launch("random.cu", "dropout", blocks(words * copies), 256, args, REAL=y.dtype)
+        grid, block = _threads(blocks(draws, WORDS_PER_BLOCK), copies, shared[1][-1:] == [1])
+        be.launch("random.cu", "dropout", grid, block, args, REAL=y.dtype)
 
     def infer_grad(self, gy: Array, **attrs: Any) -> tuple[Out]:
         return (self.infer(gy)[0],)
@@ -196,6 +196,14 @@ def _walks(y: Array, mask_shape: tuple[int, ...], order: Layout) -> list[list[li
         coalesce([y.shape[axis] for axis in walked], [y.strides[axis] // y.itemsize for axis in walked])
         for walked in (drawn, shared)
     ]
+
+
+def _threads(words: int, copies: int, copies_adjacent: bool) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return (grid, block) over blocks of words and copies: neighbours in memory go to neighbours in a warp."""
+    across = 1 if copies_adjacent else min(_BLOCK, 1 << max(words - 1, 0).bit_length())
+    grid = blocks(words, across)
+    most = max(1, _BLOCKS // max(grid, 1))  # more threads than the GPU holds would only make words again
+    return (grid, min(blocks(copies, _BLOCK // across), most)), (across, _BLOCK // across)
 
 
 dropout = Dropout()

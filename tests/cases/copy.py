@@ -14,6 +14,14 @@ def fill_sets_every_element(be):
         assert (be.to_numpy(array) == 7).all()
 
 
+def fill_stays_inside_a_part_that_lies_misaligned(be):
+    for dtype in (np.uint8, *FLOATS):
+        for start, stop in ((1, 60), (3, 24), (1, 2), (16, 64)):
+            array = be.zeros((64,), dtype)
+            be.fill(array[start:stop], 7)
+            assert be.to_numpy(array).tolist() == [0] * start + [7] * (stop - start) + [0] * (64 - stop)
+
+
 def copies_fill_any_part_of_an_array_and_nothing_else(be):
     parts = (np.s_[1:4, ::2, 3:0:-1], np.s_[:, 1], np.s_[..., 0], np.s_[2, 3, 1], np.s_[3:3], np.s_[::-1, None])
     for dtype in (np.uint8, *FLOATS, np.int64):
@@ -39,6 +47,7 @@ def copies_come_from_misaligned_memory_and_go_to_it(be):
 
 SPECIALS = [
     Special(("fill",), fill_sets_every_element),
+    Special(("fill",), fill_stays_inside_a_part_that_lies_misaligned),
     Special(("copy_strided", "fill"), copies_fill_any_part_of_an_array_and_nothing_else),
     Special(("copy_strided",), copies_come_from_misaligned_memory_and_go_to_it),
 ]

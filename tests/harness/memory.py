@@ -34,10 +34,17 @@ def _misaligned(be, array):
     return be.from_numpy(raw)[1:].view(array.dtype).reshape(array.shape)
 
 
+def _behind_one(be, array):
+    """Dense and aligned, but not to 16 bytes: behind one element of another array."""
+    flat = np.concatenate([np.zeros(1, array.dtype), np.ravel(array)])
+    return be.from_numpy(flat)[1:].reshape(array.shape)
+
+
 VARIANTS = {
     "dense": _dense,
     "channels_last": _channels_last,
     "reversed": _reversed,
     "spread": _spread,
     "misaligned": _misaligned,
+    "behind one": _behind_one,
 }
