@@ -68,6 +68,7 @@ def answers() -> TextIO:
 
 # Paths may have spaces; before one stands a name of C, or a function of C++ with its parameters.
 _FRAME = re.compile(r"^ *#\d+ 0x\w+ in (?:.*\)(?: const)?|\w+) (.+?\.\w+):(\d+)", re.MULTILINE)
+_OWN_HEADERS = tuple(f"emulator/{name}" for name in build.HEADERS)
 _REGION = re.compile(r"is located (\d+) bytes (.*?) (?:a )?(\d+)-byte region \[(0x\w+),")
 _UNDEFINED = re.compile(r"^(.+?):(\d+):\d+: runtime error: (.*)$", re.MULTILINE)
 
@@ -93,6 +94,6 @@ def sanitizer_finding(report: str, arrays: Mapping[str, int]) -> str | None:
         side = {"to the right of": "after the end of", "to the left of": "before", "after": "after the end of"}
         words += f", {region[1]} bytes {side.get(region[2], region[2])} {name} ({region[3]} bytes)"
     for path, line in _FRAME.findall(report):
-        if path.endswith((".cu", ".cuh", ".h", ".hpp")) and not path.endswith("emulator/cuda.h"):
+        if path.endswith((".cu", ".cuh", ".h", ".hpp")) and not path.endswith(_OWN_HEADERS):
             return f"{words} at {os.path.basename(path)}:{line}"
     return words

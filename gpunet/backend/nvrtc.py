@@ -60,9 +60,10 @@ class Usage:
 
 @dataclass(frozen=True)
 class Compiled:
-    """Machine code for one architecture, the use of each kernel, and every word the compiler said."""
+    """Machine code for one architecture and the PTX it is made of, what kernels use, and all that the compiler said."""
 
     cubin: bytes
+    ptx: str
     usage: Mapping[str, Usage]
     warnings: str
 
@@ -136,8 +137,8 @@ def compile_source(source: Source, defines: Mapping[str, str], arch: int, *, all
         log = _bytes(program, "ProgramLog").rstrip(b"\0").decode()
         if failed:
             raise CompileError(f"{source.file} for sm_{arch} with {dict(defines)} does not compile:\n{log}", log)
-        usage = _usage(log, _bytes(program, "PTX").decode())
-        return Compiled(_bytes(program, "CUBIN"), usage, _warnings(log))
+        ptx = _bytes(program, "PTX").rstrip(b"\0").decode()
+        return Compiled(_bytes(program, "CUBIN"), ptx, _usage(log, ptx), _warnings(log))
     finally:
         library.nvrtcDestroyProgram(ctypes.byref(program))
 

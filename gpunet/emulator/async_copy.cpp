@@ -39,9 +39,6 @@ void copies_begin_block() {
 }
 
 extern "C" void gpunet_copy_async(void* to, const void* bytes, int size) {
-    Worker* worker = (Worker*)gpunet_thread.worker;
-    if (worker->static_shared.size + worker->dynamic_shared.size && !worker->is_shared(to))
-        gpunet_trap("cp.async to what is not shared memory");
     ThreadCopies& own = current_copies();
     Copy copy{to, __builtin_return_address(0), size, own.committed, {}};
     memcpy(copy.bytes, bytes, size);

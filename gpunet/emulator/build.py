@@ -317,13 +317,16 @@ def _dynamic_shared(match: re.Match[str]) -> str:
 
 
 def source_line(library_path: Path, offset: int) -> str:
-    """'file.cu:12' of an address in a compiled library, or '' where it is unknown; not the line of an inlined __ldg."""
+    """'file.cu:12' of an address in a compiled library, or '' where it is unknown.
+
+    Of an inlined function 'helper.cuh:3 from file.cu:12', without the emulator's own like __ldg.
+    """
     if shutil.which("addr2line") is None:
         return ""
     lines = _run(["addr2line", "-i", "-e", str(library_path), hex(offset)]).stdout.splitlines()
     frames = [os.path.basename(line.partition(" (discriminator ")[0]) for line in lines]  # innermost first
-    found = next((frame for frame in frames if not frame.startswith("cuda.h:")), "")
-    return "" if found.startswith("?") or found.endswith((":?", ":0")) else found
+    known = [frame for frame in frames if not frame.startswith("?") and not frame.endswith((":?", ":0"))]
+    return " from ".join(frame for frame in known if frame.rpartition(":")[0] not in HEADERS)
 
 
 def shared_variable(library_path: Path, offset: int) -> str:

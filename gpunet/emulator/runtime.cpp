@@ -248,6 +248,11 @@ unsigned gpunet_live_lanes() {
     return worker->warps[worker->current_thread() / 32].live;
 }
 
+int gpunet_is_shared(const void* address) {
+    Worker* worker = current_worker();
+    return !worker->launch->kernel->library->anchor || worker->is_shared(address);
+}
+
 void gpunet_fence() { current_worker()->fenced = true; }
 
 void gpunet_trap(const char* message) {

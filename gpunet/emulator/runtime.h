@@ -30,6 +30,7 @@ void gpunet_collective(unsigned mask, GpunetOperation operation, void* post);
 unsigned gpunet_live_lanes();
 void gpunet_access(const void* address, size_t size, int access);  // race mode: a memory access to check
 void gpunet_access_at(const void* address, size_t size, int access, const void* site);  // of the code at `site`
+int gpunet_is_shared(const void* address);  // asan mode knows of dynamic shared memory alone, and says yes
 void gpunet_copy_async(void* to, const void* bytes, int size);  // lands at the wait for its group
 void gpunet_copy_commit();
 void gpunet_copy_wait(int newest);

@@ -9,7 +9,7 @@ namespace gpunet {
 // Rounds to the 10 bits of mantissa of TF32, to nearest, ties away from zero (cvt.rna.tf32.f32).
 static inline unsigned to_tf32(float x) {
     unsigned word = bits<unsigned>(x);
-    return (word & 0x7f800000) == 0x7f800000 ? word : (word + 0x1000) & 0xffffe000;
+    return x != x ? 0x7fffffff : (word + 0x1000) & 0xffffe000;
 }
 
 // What a register of a fragment holds: its elements, widened.
@@ -99,6 +99,7 @@ static __forceinline__ void copy_async(void* shared, const void* global, int val
     static_assert(size == 4 || size == 8 || size == 16);
     if (((uintptr_t)shared | (valid ? (uintptr_t)global : 0)) % size)
         gpunet_trap("cp.async with an address that is not aligned to its size");
+    if (!gpunet_is_shared(shared)) gpunet_trap("cp.async to what is not shared memory");
     char bytes[size] = {};
     if (valid) memcpy(bytes, global, valid);
     memset(shared, 0xff, size);

@@ -1,4 +1,4 @@
-"""The emulator's own tests need the emulator; its kernels stand in good.cu and planted.cu."""
+"""The emulator's own tests need the emulator; its kernels stand in *.cu, planted faults in planted*.cu."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def schedule(request):
 
 @functools.cache
 def module(file: str, mode: str) -> emulator.RawModule:
-    return emulator.RawModule(path=HERE / file, mode=mode)
+    return emulator.RawModule(path=HERE / file, options=(f"-I{HERE}",), mode=mode)
 
 
 def launch(file: str, mode: str, name: str, *args, grid=(1,), block=(32,), shared_mem=0) -> None:
@@ -45,3 +45,12 @@ def launch(file: str, mode: str, name: str, *args, grid=(1,), block=(32,), share
 
 def ramp(size: int) -> np.ndarray:
     return np.arange(size, dtype=np.float32)
+
+
+def aligned(values: np.ndarray) -> np.ndarray:
+    """Return a copy that begins at a multiple of 16 bytes, as device memory does, in memory of just its size."""
+    raw = np.empty(values.nbytes + 16, np.uint8)
+    start = -raw.ctypes.data % 16
+    copy = raw[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
+    copy[...] = values
+    return copy
