@@ -33,6 +33,11 @@ __device__ __forceinline__ void tap_position(int tap, const int (&window)[3], in
     }
 }
 
+// Moves to the position of the next tap; beyond the last one there are no bounds.
+__device__ __forceinline__ void next_tap(int (&position)[3], const int (&window)[3]) {
+    for (int axis = 2; ++position[axis] == window[axis] && axis > 0; --axis) position[axis] = 0;
+}
+
 // The input pixel that output pixel `out` sees through a tap; false if it lies in the padding.
 __device__ __forceinline__ bool input_pixel(const Window& g, const Pixel& out, int tap, Pixel& in) {
     int position[3];

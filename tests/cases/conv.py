@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from gpunet import ops
+from gpunet.ops import conv_slabs
 from gpunet.ops.tensor_cores import TILES, force
 from tests.harness.case import Case, Special, assert_close
 
+KERNELS = {  # forward, input gradient, weight gradient
+    "plain": ("conv_forward", "conv_backward_input", "conv_backward_weight"),
+    "direct": ("direct_forward", "conv_backward_input", "direct_backward_weight"),
+    "depthwise": ("depthwise_forward", "depthwise_backward_input", "depthwise_backward_weight"),
+    "tensor": ("tensor_conv_forward", "tensor_conv_backward_input", "tensor_conv_backward_weight"),
+}
 
-def conv_case(op, x, w, b=True, dense=(), bias_passes=1, splits=1, tensor=False, id="", **attrs):
-    """Return a convolution's case. Arrays named in `dense` (of x, w, y) lie channels-last without a copy; `tensor` says
-    that tensor cores make all three products.
+
+def conv_case(op, x, w, b=True, by="plain", dense=(), bias_passes=1, splits=1, tensor=False, id="", **attrs):
+    """Return a convolution's case, made `by` one kind of kernels, or on `tensor` cores.
+
+    Arrays named in `dense` (of x, w, y) lie channels-last without a copy.
     """
+    by = "tensor" if tensor else by
     copies = {"copy_strided": 3 - len(dense)}
-    sums = {"sum_splits" if tensor else "sum_axes": 1} if splits > 1 else {}
+    sums = {"sum_splits" if tensor else "sum_axes": 1} if splits > 1 or by in ("direct", "depthwise") else {}
     transposed = "transpose" in op.__name__
-    prefix = "tensor_conv" if tensor else "conv"
-    to_outputs, to_inputs = (f"{prefix}_forward", f"{prefix}_backward_input")[:: -1 if transposed else 1]
+    forward, backward_input, backward_weight = KERNELS[by]
+    to_outputs, to_inputs = (backward_input, forward) if transposed else (forward, backward_input)
     outputs = w[1] * attrs.get("groups", 1) if transposed else w[0]
     if tensor:
         attrs["allow_tf32"] = True
@@ -27,8 +38,8 @@ def conv_case(op, x, w, b=True, dense=(), bias_passes=1, splits=1, tensor=False,
         {to_outputs: 1, **copies},
         {
             "x": {to_inputs: 1, **copies},
-            "w": {f"{prefix}_backward_weight": 1, **copies, **sums},
-            **({"b": {"sum_axes": bias_passes, "copy_strided": 1}} if b else {}),
+            "w": {backward_weight: 1, **copies, **sums},
+            **({"b": {"sum_axes": bias_passes, **({} if "y" in dense else {"copy_strided": 1})}} if b else {}),
         },
         attrs,
         torch=lambda torch, x, w, b, allow_tf32=None, **attrs: getattr(torch.nn.functional, op.__name__)(
@@ -38,8 +49,8 @@ def conv_case(op, x, w, b=True, dense=(), bias_passes=1, splits=1, tensor=False,
     )
 
 
-CASES = [
-    conv_case(ops.conv2d, (2, 3, 7, 6), (5, 3, 3, 2)),
+PLAIN_CASES = [
+    conv_case(ops.conv2d, (2, 5, 7, 6), (5, 5, 3, 2)),
     conv_case(
         ops.conv2d,
         (2, 4, 7, 8),
@@ -50,11 +61,10 @@ CASES = [
         dilation=(1, 2),
         groups=2,
     ),
-    conv_case(ops.conv2d, (1, 3, 5, 5), (3, 1, 3, 3), b=False, dense="w", id="depthwise", padding=1, groups=3),
     conv_case(ops.conv2d, (2, 5, 4, 6), (7, 5, 1, 1), dense="w", id="1x1"),
-    conv_case(ops.conv2d, (2, 3, 24, 24), (70, 3, 2, 2), id="ragged-tiles", splits=3, bias_passes=2),
+    conv_case(ops.conv2d, (2, 5, 24, 24), (70, 5, 2, 2), id="ragged-tiles", splits=3, bias_passes=2),
     conv_case(ops.conv1d, (3, 4, 11), (6, 2, 3), stride=2, padding=1, groups=2),
-    conv_case(ops.conv3d, (2, 2, 4, 5, 6), (3, 2, 2, 3, 2), stride=(1, 2, 1), padding=(1, 0, 1), dilation=(1, 1, 2)),
+    conv_case(ops.conv3d, (2, 5, 4, 5, 6), (3, 5, 2, 3, 2), stride=(1, 2, 1), padding=(1, 0, 1), dilation=(1, 1, 2)),
     conv_case(ops.conv_transpose2d, (2, 3, 5, 4), (3, 5, 3, 2)),
     conv_case(
         ops.conv_transpose2d,
@@ -70,8 +80,98 @@ CASES = [
     conv_case(ops.conv_transpose2d, (2, 3, 13, 12), (3, 70, 2, 2), id="ragged-tiles", bias_passes=2, stride=2),
     conv_case(ops.conv_transpose1d, (3, 4, 6), (4, 3, 3), b=False, stride=2, padding=1, groups=2),
     conv_case(
-        ops.conv_transpose3d, (2, 2, 3, 4, 3), (2, 3, 2, 3, 2), stride=(1, 2, 1), padding=(1, 0, 1), dilation=(1, 1, 2)
+        ops.conv_transpose3d, (2, 2, 3, 4, 3), (2, 5, 2, 3, 2), stride=(1, 2, 1), padding=(1, 0, 1), dilation=(1, 1, 2)
     ),
+]
+
+DIRECT_CASES = [
+    conv_case(ops.conv2d, (2, 3, 7, 6), (5, 3, 3, 2), by="direct", id="direct"),
+    conv_case(ops.conv2d, (2, 1, 9, 9), (8, 1, 3, 3), by="direct", dense="xw", id="direct-one-channel", padding=1),
+    conv_case(
+        ops.conv2d,
+        (2, 2, 9, 7),
+        (70, 2, 3, 2),
+        by="direct",
+        id="direct-all",
+        stride=(2, 1),
+        padding=(1, 2),
+        dilation=(1, 2),
+    ),
+    conv_case(ops.conv2d, (1, 4, 1, 30), (120, 4, 1, 26), by="direct", id="direct-long", padding=(0, 2)),
+    conv_case(ops.conv2d, (2, 2, 15, 20), (9, 2, 2, 2), by="direct", id="direct-slabs"),
+    conv_case(ops.conv1d, (3, 4, 19), (1, 4, 5), by="direct", dense="y", id="direct", stride=2, padding=2),
+    conv_case(
+        ops.conv3d,
+        (2, 2, 4, 5, 6),
+        (3, 2, 2, 3, 2),
+        by="direct",
+        id="direct",
+        stride=(1, 2, 1),
+        padding=(1, 0, 1),
+        dilation=(1, 1, 2),
+    ),
+    conv_case(ops.conv2d, (2, 4, 5, 6), (7, 4, 1, 1), b=False, by="direct", dense="w", id="direct-1x1"),
+]
+
+DEPTHWISE_CASES = [
+    conv_case(ops.conv2d, (1, 3, 5, 5), (3, 1, 3, 3), by="depthwise", dense="w", id="depthwise", padding=1, groups=3),
+    conv_case(
+        ops.conv2d,
+        (2, 8, 9, 7),
+        (8, 1, 3, 2),
+        by="depthwise",
+        dense="w",
+        id="depthwise-all",
+        stride=(2, 3),
+        padding=(1, 2),
+        dilation=(1, 2),
+        groups=8,
+    ),
+    conv_case(
+        ops.conv2d,
+        (2, 3, 8, 7),
+        (9, 1, 3, 4),
+        by="depthwise",
+        dense="w",
+        id="depthwise-multiplier",
+        padding=2,
+        groups=3,
+    ),
+    conv_case(
+        ops.conv2d, (1, 72, 5, 6), (72, 1, 2, 2), b=False, by="depthwise", dense="w", id="depthwise-wide", groups=72
+    ),
+    conv_case(ops.conv2d, (2, 2, 14, 13), (2, 1, 2, 2), by="depthwise", dense="w", id="depthwise-slabs", groups=2),
+    conv_case(
+        ops.conv1d, (3, 5, 19), (10, 1, 11), by="depthwise", dense="w", id="depthwise", stride=2, padding=5, groups=5
+    ),
+    conv_case(
+        ops.conv3d,
+        (2, 4, 4, 5, 6),
+        (4, 1, 2, 3, 2),
+        by="depthwise",
+        dense="w",
+        id="depthwise",
+        stride=(1, 2, 1),
+        padding=(1, 0, 1),
+        dilation=(1, 1, 2),
+        groups=4,
+    ),
+    conv_case(
+        ops.conv_transpose2d,
+        (2, 6, 4, 5),
+        (6, 1, 3, 2),
+        by="depthwise",
+        dense="w",
+        id="depthwise",
+        stride=(2, 3),
+        padding=(1, 2),
+        output_padding=(1, 2),
+        groups=6,
+        dilation=(2, 1),
+    ),
+]
+
+TENSOR_CASES = [
     conv_case(ops.conv2d, (2, 8, 5, 6), (12, 8, 3, 2), tensor=True, id="tensor"),
     conv_case(
         ops.conv2d,
@@ -112,6 +212,8 @@ CASES = [
     ),
 ]
 
+CASES = [*PLAIN_CASES, *DIRECT_CASES, *DEPTHWISE_CASES, *TENSOR_CASES]
+
 
 def infinity_goes_only_where_its_windows_are(be):
     """All other numbers are positive: where a kernel reads too much and takes it times 0, infinity becomes NaN.
@@ -120,20 +222,46 @@ def infinity_goes_only_where_its_windows_are(be):
     weight's gradient, in the midst of a slice of a tile.
     """
     side = 23
-    w, gy = np.ones((2, 3, 3, 3), np.float32), np.ones((1, 2, side, side), np.float32)
-    for pixel in ((5, 6), (side - 1, side - 1), divmod(-(-side * side // 2) + 1, side)):
-        x, gy_infinite = np.ones((1, 3, side, side), np.float32), gy.copy()
-        x[0, 0][pixel] = gy_infinite[0, 0][pixel] = np.inf
-        calls = (
-            (ops.conv2d, (x, w)),
-            (ops.conv2d_weight, (x, w.shape, gy)),
-            (ops.conv2d_input, (x.shape, w, gy_infinite)),
-        )
-        for op, args in calls:
-            expected = op(*args, padding=1)
-            found = be.to_numpy(op(*(be.from_numpy(a) if isinstance(a, np.ndarray) else a for a in args), padding=1))
-            assert np.isinf(expected).any() and not np.isnan(expected).any()
-            assert np.array_equal(found, expected), (op.__name__, pixel)
+    for outputs, channels, groups in ((2, 5, 1), (2, 3, 1), (6, 1, 6)):
+        w, gy = np.ones((outputs, channels, 3, 3), np.float32), np.ones((1, outputs, side, side), np.float32)
+        for pixel in ((5, 6), (side - 1, side - 1), divmod(-(-side * side // 2) + 1, side)):
+            x, gy_infinite = np.ones((1, channels * groups, side, side), np.float32), gy.copy()
+            x[0, 0][pixel] = gy_infinite[0, 0][pixel] = np.inf
+            calls = (
+                (ops.conv2d, (x, w)),
+                (ops.conv2d_weight, (x, w.shape, gy)),
+                (ops.conv2d_input, (x.shape, w, gy_infinite)),
+            )
+            for op, args in calls:
+                expected = op(*args, padding=1, groups=groups)
+                on_device = (be.from_numpy(a) if isinstance(a, np.ndarray) else a for a in args)
+                found = be.to_numpy(op(*on_device, padding=1, groups=groups))
+                assert np.isinf(expected).any() and not np.isnan(expected).any()
+                assert np.array_equal(found, expected), (op.__name__, channels, groups, pixel)
+
+
+def blocks_go_round_their_slabs(be):
+    """With one block for all pixels, its threads take several strips, or pixels, each."""
+    rng = np.random.default_rng(7)
+    for x_shape, w_shape, attrs in (
+        ((1, 1, 23, 41), (20, 1, 3, 3), {}),
+        ((1, 2, 45, 20), (9, 2, 2, 2), {"stride": (2, 1)}),
+        ((2, 12, 17, 23), (12, 1, 3, 3), {"groups": 12}),
+        ((1, 3, 45, 19), (6, 1, 4, 3), {"groups": 3, "stride": (2, 1)}),
+    ):
+        x, w, b = (rng.integers(-3, 4, shape).astype(np.float32) for shape in (x_shape, w_shape, w_shape[:1]))
+        y = ops.conv2d(x, w, b, padding=(1, 2), **attrs)
+        gy = rng.integers(-3, 4, y.shape).astype(np.float32)
+        expected = (y, *ops.conv2d.grad(gy, x, w, padding=(1, 2), **attrs))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(conv_slabs, "_WANTED_BLOCKS", 1)
+            x, w, b, gy = map(be.from_numpy, (x, w, b, gy))
+            found = (
+                ops.conv2d(x, w, b, padding=(1, 2), **attrs),
+                *ops.conv2d.grad(gy, x, w, padding=(1, 2), **attrs),
+            )
+        for name, got, want in zip(("y", "gx", "gw", "gb"), found, expected, strict=True):
+            assert np.array_equal(be.to_numpy(got), want), (name, x_shape)  # sums of small integers are exact
 
 
 def every_tile_makes_every_product(be):
@@ -153,8 +281,8 @@ def every_tile_makes_every_product(be):
                 assert_close(be.to_numpy(got), want, scale.max(), f"{name} {tile} {splits}", tf32=True)
 
 
-TENSOR_KERNELS = ("tensor_conv_forward", "tensor_conv_backward_input", "tensor_conv_backward_weight", "sum_splits")
 SPECIALS = [
-    Special(("conv_forward", "conv_backward_input", "conv_backward_weight"), infinity_goes_only_where_its_windows_are),
-    Special(TENSOR_KERNELS, every_tile_makes_every_product),
+    Special((*KERNELS["plain"], *KERNELS["direct"], *KERNELS["depthwise"]), infinity_goes_only_where_its_windows_are),
+    Special((*KERNELS["direct"], *KERNELS["depthwise"]), blocks_go_round_their_slabs),
+    Special((*KERNELS["tensor"], "sum_splits"), every_tile_makes_every_product),
 ]

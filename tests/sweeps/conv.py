@@ -25,7 +25,10 @@ def windows(draw: Draw, axes: int, half_padding: bool = False, dilated: bool = T
 
 @st.composite
 def sizes_and_precision(draw: Draw) -> tuple[tuple[int, int, int], dict[str, bool]]:
-    """Draw groups, and channels and outputs of each: few of them, or whole chunks for tensor cores."""
+    """Draw groups, and channels and outputs of each: few of them, or whole chunks for tensor cores.
+
+    With one group or one channel of each, few channels have kernels of their own.
+    """
     if draw(st.booleans()):
         return (draw(size(3)), draw(size(3)), draw(size(3))), {}
     return (draw(size(2)), 4 * draw(size(5)), 4 * draw(size(5))), {"allow_tf32": draw(st.booleans())}

@@ -1,0 +1,53 @@
+"""The products of convolution by kernels/conv_depthwise.cu: every channel is a group of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunet.backend import Array
+from gpunet.backend.dtypes import accumulator
+from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.ops.conv_products import Products
+from gpunet.ops.conv_slabs import MOST_SHARED, balanced, launch_strips, launch_weights
+from gpunet.ops.geometry import Geometry, Triple
+
+__all__ = ["DEPTHWISE"]
+
+_FILE = "conv_depthwise.cu"
+_MOST_VECTORS = 8  # of channels in a block: 128 bytes of a pixel, a cache line
+_WIDEST = 8 * 4  # bytes of a row of one vector: of 8 channels in 16 bits, computed in float32
+
+
+class Depthwise(Products):
+    """All three products; an output channel has one input channel, and that may have several output channels."""
+
+    def fits(self, product: str, g: Geometry) -> bool:
+        """Say whether a product, named as its method, can be made."""
+        if not g.groups == g.channels > 1:
+            return False
+        return product == "weight_gradient" or _rows(product, g) * _WIDEST <= MOST_SHARED
+
+    def forward(self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
+        self._launch(be, "depthwise_forward", (y, x, w, b), g.out_size, g, _rows("forward", g))
+
+    def input_gradient(self, be: KernelBackend, gx: Array, gy: Array, w: Array, b: Array | None, g: Geometry) -> None:
+        self._launch(be, "depthwise_backward_input", (gx, gy, w, b), g.in_size, g, _rows("input_gradient", g))
+
+    def _launch(self, be: KernelBackend, kernel: str, arrays: Any, size: Triple, g: Geometry, rows: int) -> None:
+        out = arrays[0]
+        in_vector = 16 // out.itemsize
+        bytes_of_vector = rows * in_vector * accumulator(out.dtype).itemsize
+        most = min(_MOST_VECTORS, MOST_SHARED // bytes_of_vector)
+        per_block, across = balanced(blocks(out.shape[1], in_vector), most)
+        launch_strips(be, _FILE, kernel, arrays, size, g, (per_block, across), per_block * bytes_of_vector)
+
+    def weight_gradient(self, be: KernelBackend, gw: Any, gb: Any, gy: Array, x: Array, g: Geometry) -> None:
+        launch_weights(be, _FILE, "depthwise_backward_weight", gw, gb, gy, x, g, tiled=False)
+
+
+def _rows(product: str, g: Geometry) -> int:
+    """Return how many rows of weights lie in shared memory; the last is the bias."""
+    return g.taps * (g.outputs // g.channels if product == "input_gradient" else 1) + 1
+
+
+DEPTHWISE = Depthwise()

@@ -1,0 +1,92 @@
+"""How the convolution kernels without tensor cores share out their work: the host side of kernels/slab.cuh."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array
+from gpunet.backend.dtypes import accumulator
+from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.ops.geometry import Geometry, Triple, window_struct
+from gpunet.ops.reduce import sum_axes, sum_to_channels
+
+__all__ = ["MOST_SHARED", "balanced", "launch_strips", "launch_weights"]
+
+MOST_SHARED = 48 * 1024  # bytes of shared memory that every block may have
+_THREADS = 256
+_WANTED_BLOCKS = 528  # four per multiprocessor of an H100-class GPU
+_LEAST_PIXELS = 256  # of a slab from which gradients of weights are made
+_COLUMNS, _WEIGHTS = 4, 9  # as in kernels/slab.cuh
+
+
+def balanced(count: int, most: int) -> tuple[int, int]:
+    """Split a count into equal parts, at most so large; return their size and their number.
+
+    >>> balanced(9, 8)
+    (5, 2)
+    """
+    number = blocks(count, most)
+    return blocks(count, number), number
+
+
+def launch_strips(
+    be: KernelBackend,
+    file: str,
+    kernel: str,
+    arrays: tuple[Array, Array, Array, Array | None],
+    size: Triple,
+    g: Geometry,
+    vectors: tuple[int, int],
+    shared: int,
+) -> None:
+    """Make images of pixels of a size, strip by strip.
+
+    Args:
+        file, kernel: what is launched.
+        arrays: out, in, w and b; out is made.
+        size: of the images of out.
+        g: the convolution.
+        vectors: how many groups of channels a block takes, and how many blocks it takes for all.
+        shared: bytes of shared memory.
+    """
+    out, x, w, b = arrays
+    lanes = _THREADS // vectors[0]
+    strips = g.batch * size[0] * size[1] * blocks(size[2], _COLUMNS)
+    per_slab = lanes * max(1, blocks(strips, lanes * blocks(_WANTED_BLOCKS, vectors[1])))
+    bias = None if b is None else be.dense(b, CONTIGUOUS)
+    with be.dense_output(out, CHANNELS_LAST) as dense:
+        args = (dense, be.dense(x, CHANNELS_LAST), be.dense(w, CHANNELS_LAST), bias, window_struct(be, g), per_slab)
+        grid = blocks(strips, per_slab), vectors[1]
+        be.launch(file, kernel, grid, (vectors[0], lanes), args, shared=shared, REAL=out.dtype)
+
+
+def launch_weights(
+    be: KernelBackend, file: str, kernel: str, gw: Any, gb: Any, gy: Array, x: Array, g: Geometry, tiled: bool
+) -> None:
+    """Make the gradients of weights and bias, as far as they are given, in one pass over gy.
+
+    Args:
+        file, kernel: what is launched.
+        gw, gb, gy, x, g: as in `Products.weight_gradient`.
+        tiled: whether the kernel keeps in shared memory what pixels see through the weights.
+    """
+    gy = be.dense(gy, CHANNELS_LAST)
+    if gw is None:
+        sum_to_channels(be, gb, gy)
+        return
+    dtype, depth = accumulator(gy.dtype), gw.size // g.outputs
+    vectors, across = balanced(blocks(g.outputs, 16 // gy.itemsize), 64 if tiled else 8)
+    most = MOST_SHARED // (_WEIGHTS * _THREADS * dtype.itemsize) if tiled else _THREADS
+    groups, deep = balanced(blocks(depth, _WEIGHTS), min(most, _THREADS // vectors))
+    lanes = _THREADS // (vectors * groups)
+    rows = max(_WEIGHTS + 1, _WEIGHTS * groups * tiled)
+
+    slabs = max(1, min(blocks(_WANTED_BLOCKS, across * deep), blocks(g.out_pixels, _LEAST_PIXELS)))
+    partials = be.empty((slabs, gw.size + g.outputs), dtype)
+    args = (partials, gy, be.dense(x, CHANNELS_LAST), window_struct(be, g), blocks(g.out_pixels, slabs))
+    shared = rows * vectors * lanes * groups * dtype.itemsize
+    be.launch(file, kernel, (slabs, across, deep), (vectors, lanes, groups), args, shared=shared, REAL=gy.dtype)
+    with be.dense_output(gw, CHANNELS_LAST) as out:
+        sum_axes(be, out, partials, [(gw.size, 1)], [partials.shape])
+    if gb is not None:
+        sum_axes(be, gb, partials.reshape(-1)[gw.size :], [(g.outputs, 1)], [partials.shape])

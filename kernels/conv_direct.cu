@@ -1,0 +1,125 @@
+// Convolution of few channels without groups, as in the first layer of a network: where an output takes some ten
+// products, tensor cores have nothing to do. Bound by memory: forward by the bytes of y, which it writes once, and the
+// gradient of the weights by the bytes of gy, which it reads once; x is smaller by outputs / channels.
+// Activations are channels-last (N, D, H, W, C), weights (O, KD, KH, KW, C).
+#ifndef REAL
+#error "define REAL"
+#endif
+#include "common.cuh"
+#include "window.cuh"
+#include "slab.cuh"
+
+// As in gpunet/ops/conv_direct.py.
+#define OUTPUTS 8  // channels that a thread of forward makes of each pixel
+#define SPARE 4    // numbers between the rows of weights in shared memory, against bank conflicts
+
+// Calls visit(weight, in) for the weights of an output channel in turn, where in[q] is what pixel q of a strip of COUNT
+// sees through it: zero in the padding. Unsigned positions before the first are far beyond the last.
+template <int COUNT, class Visit>
+__device__ __forceinline__ void each_weight(const REAL* x, const Window& g, const Pixel& out, const Visit& visit) {
+    unsigned origin[3];
+    for (int axis = 0; axis < 3; ++axis) origin[axis] = (unsigned)out.at[axis] * g.stride[axis] - g.padding[axis];
+    int weight = 0;
+    for (int i = 0; i < g.window[0]; ++i) {
+        for (int j = 0; j < g.window[1]; ++j) {
+            unsigned slice = origin[0] + i * g.dilation[0], row = origin[1] + j * g.dilation[1];
+            bool inside = slice < g.in_size[0] && row < g.in_size[1];
+            unsigned first = ((out.n * g.in_size[0] + slice) * g.in_size[1] + row) * g.in_size[2];
+            for (int k = 0; k < g.window[2]; ++k) {
+                for (int channel = 0; channel < g.channels; ++channel) {
+                    ACC in[COUNT];
+#pragma unroll
+                    for (int q = 0; q < COUNT; ++q) {
+                        unsigned column = origin[2] + (unsigned)q * g.stride[2] + k * g.dilation[2];
+                        bool seen = inside && column < g.in_size[2];
+                        in[q] = seen ? (ACC)x[(long long)(first + column) * g.channels + channel] : 0;
+                    }
+                    visit(weight++, in);
+                }
+            }
+        }
+    }
+}
+
+// Number in its block of output k of this thread: neighbouring threads take neighbouring vectors.
+__device__ __forceinline__ int output_in_block(int k) {
+    return (k / PER_VECTOR * blockDim.x + threadIdx.x) * PER_VECTOR + k % PER_VECTOR;
+}
+
+// A block of (eights of output channels, lanes) makes a slab of strips. Its weights stay in shared memory, a row for each
+// weight of an output channel, and a last row for the bias.
+extern "C" __global__ void __launch_bounds__(256, 1) direct_forward(
+    REAL* y, const REAL* x, const REAL* w, const REAL* bias_or_null, Window g, int per_slab) {
+    extern __shared__ __align__(16) ACC rows[];
+    int depth = taps(g) * g.channels, width = blockDim.x * OUTPUTS, pitch = width + SPARE, first = blockIdx.y * width;
+    for (int e = threadIdx.y * blockDim.x + threadIdx.x; e < width * (depth + 1); e += blockDim.x * blockDim.y) {
+        int i = e / (depth + 1), row = e % (depth + 1), output = first + i;
+        ACC value = 0;
+        if (output < g.outputs) {
+            if (row < depth) value = w[(long long)output * depth + row];
+            else if (bias_or_null) value = bias_or_null[output];
+        }
+        rows[row * pitch + i] = value;
+    }
+    __syncthreads();  // the weights are complete
+
+    each_strip(g.batch, g.out_size, per_slab, [&](const Pixel& out) {
+        ACC sum[COLUMNS][OUTPUTS] = {};
+        auto add = [&](int row, const ACC (&in)[COLUMNS]) {
+            constexpr int TOGETHER = 16 / sizeof(ACC);
+#pragma unroll
+            for (int k = 0; k < OUTPUTS; k += TOGETHER) {
+                Vector<ACC> weights = load_vector(rows + row * pitch + output_in_block(k));
+#pragma unroll
+                for (int i = 0; i < TOGETHER; ++i) {
+#pragma unroll
+                    for (int q = 0; q < COLUMNS; ++q) sum[q][k + i] += in[q] * weights.at[i];
+                }
+            }
+        };
+        add(depth, {1, 1, 1, 1});
+        each_weight<COLUMNS>(x, g, out, add);
+        long long pixel = index_of(out, g.out_size);
+#pragma unroll
+        for (int q = 0; q < COLUMNS; ++q) {
+            if (out.at[2] + q >= g.out_size[2]) break;
+#pragma unroll
+            for (int k = 0; k < OUTPUTS; k += PER_VECTOR) {
+                int output = first + output_in_block(k);
+                Vector<REAL> values;
+#pragma unroll
+                for (int i = 0; i < PER_VECTOR; ++i) values.at[i] = sum[q][k + i];
+                store_vector(y + (pixel + q) * g.outputs + output, values, g.outputs - output);
+            }
+        }
+    });
+}
+
+// Each thread lays out what one pixel sees, a column of `seen`; then all of them add up products with gy.
+extern "C" __global__ void __launch_bounds__(256, 1) direct_backward_weight(
+    ACC* partials, const REAL* gy, const REAL* x, Window g, int per_slab) {
+    extern __shared__ __align__(16) ACC seen[];
+    Slab slab(g, per_slab);
+    unsigned rows = blockDim.z * WEIGHTS, first = blockIdx.z * rows;
+    Sums sum = {};
+    for (int pixel0 = slab.begin; pixel0 < slab.end; pixel0 += slab.threads) {
+        int count = min(slab.threads, slab.end - pixel0);
+        if (slab.thread < count) {
+            each_weight<1>(x, g, pixel_of(pixel0 + slab.thread, g.out_size), [&](unsigned weight, const ACC (&in)[1]) {
+                if (weight - first < rows) seen[(weight - first) * slab.threads + slab.thread] = in[0];
+            });
+        }
+        __syncthreads();  // the pixels are laid out
+        for (int p = threadIdx.y; p < count; p += blockDim.y) {
+            Vector<REAL> gradient = load_gradient(gy, pixel0 + p, slab, g);
+#pragma unroll
+            for (int i = 0; i <= WEIGHTS; ++i) {
+                ACC in = i < WEIGHTS ? seen[(threadIdx.z * WEIGHTS + i) * slab.threads + p] : 1;
+#pragma unroll
+                for (int n = 0; n < PER_VECTOR; ++n) sum[n][i] += (ACC)gradient.at[n] * in;
+            }
+        }
+        __syncthreads();  // everybody has read them before the next ones come
+    }
+    store_sums(partials, sum, slab, g.outputs, taps(g) * g.channels, seen);
+}
