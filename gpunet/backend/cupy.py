@@ -61,6 +61,7 @@ class CupyBackend(KernelBackend):
         self.xp = cupy
         self._device = cupy.cuda.Device(index)
         self.arch = int(self._device.compute_capability)
+        self.gpu = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
 
     def current(self) -> contextlib.AbstractContextManager[object]:
         """Return a context in which CuPy works on this GPU."""

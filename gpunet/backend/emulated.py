@@ -33,6 +33,7 @@ class EmulatedBackend(KernelBackend):
     xp = emulated_xp
     device = Device("emulated")
     arch = 90
+    gpu = "emulated"
 
     def _compile(self, source: kernels.Source, defines: dict[str, str]) -> Callable[[str], Function]:
         modules: dict[str, emulator.RawModule] = {}

@@ -39,11 +39,12 @@ class KernelBackend(Backend):
 
     `launched` counts launches by kernel name, `host_reads` and `host_writes` count transfers. Kernels that
     meet a user's mistake on the device write a code to `error_word`; the next host read raises it. `arch` is the GPU's
-    compute capability times ten.
+    compute capability times ten, `gpu` the name of its model.
     """
 
     uses_kernels = True
     arch: int
+    gpu: str
 
     def __init__(self) -> None:
         self.launched: Counter[str] = Counter()

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from gpunet.backend import CHANNELS_LAST, Array
-from gpunet.backend.kernel_backend import KernelBackend
-from gpunet.ops import tensor_cores
-from gpunet.ops.conv_depthwise import DEPTHWISE
-from gpunet.ops.conv_direct import DIRECT
+from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.ops import choices, tensor_cores
+from gpunet.ops.choices import Problem
+from gpunet.ops.conv_depthwise import DEPTHWISE, Depthwise
+from gpunet.ops.conv_direct import DIRECT, Direct
 from gpunet.ops.conv_plain import PLAIN
 from gpunet.ops.conv_products import Products
-from gpunet.ops.conv_tensor import TENSOR
+from gpunet.ops.conv_tensor import Tensor
 from gpunet.ops.geometry import Geometry
 from gpunet.ops.reduce import sum_to_channels
 
 __all__ = ["Cuda"]
+
+_SPECIAL: dict[str, Direct | Depthwise] = {"direct": DIRECT, "depthwise": DEPTHWISE}
+
+
+def product_sizes(product: str, g: Geometry) -> tuple[int, int, int]:
+    """Return rows, columns and depth of a product as a matrix product of each group, as choices.toml explains them."""
+    outputs, weights = g.outputs // g.groups, g.taps * g.channels // g.groups
+    if product == "forward":
+        return g.out_pixels, outputs, weights
+    if product == "weight_gradient":
+        return outputs, weights, g.out_pixels
+    # Pixels whose place is equal modulo the stride are a product of their own, each as large as the largest.
+    pixels = g.batch * math.prod(blocks(n, s) * s for n, s in zip(g.in_size, g.stride, strict=True))
+    return pixels, g.channels // g.groups, g.taps * outputs
 
 
 class Cuda(Products):
@@ -27,9 +43,25 @@ class Cuda(Products):
         self._allow_tf32 = allow_tf32
 
     def _kernels(self, be: KernelBackend, product: str, g: Geometry, dtype: np.dtype[Any]) -> Products:
-        if tensor_cores.usable(be, dtype, self._allow_tf32) and TENSOR.fits(product, g, dtype):
-            return TENSOR
-        return next((special for special in (DIRECT, DEPTHWISE) if special.fits(product, g)), PLAIN)
+        """Return what the table of choices names for a product, of those that can make it."""
+        able = [name for name, kernels in _SPECIAL.items() if kernels.fits(product, g)]
+        if tensor_cores.usable(be, dtype, self._allow_tf32) and Tensor.fits(product, g, dtype):
+            able.append("tensor")
+        rows, columns, depth = product_sizes(product, g)
+        problem = Problem(
+            f"conv_{product}",
+            choices.dtype_class(dtype, self._allow_tf32),
+            be.arch,
+            (*able, "plain"),
+            rows,
+            columns,
+            depth,
+            groups=g.groups,
+            taps=g.taps,
+            channels=g.channels // g.groups,
+        )
+        choice = choices.choose(be, problem)
+        return Tensor(choice) if choice.kernel == "tensor" else _SPECIAL.get(choice.kernel, PLAIN)
 
     def forward(self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
         """Fill y."""
@@ -43,7 +75,7 @@ class Cuda(Products):
         """Fill gw and gb."""
         gy = be.dense(gy, CHANNELS_LAST)
         kernels = None if gw is None else self._kernels(be, "weight_gradient", g, gw.dtype)
-        in_one_pass = kernels in (DIRECT, DEPTHWISE)
+        in_one_pass = kernels in _SPECIAL.values()
         if kernels is not None:
             kernels.weight_gradient(be, gw, gb if in_one_pass else None, gy, x, g)
         if gb is not None and not in_one_pass:

@@ -6,7 +6,8 @@ import numpy as np
 
 from gpunet.backend import CONTIGUOUS, Array
 from gpunet.backend.kernel_backend import KernelBackend, blocks
-from gpunet.ops import tensor_cores
+from gpunet.ops import choices, tensor_cores
+from gpunet.ops.choices import Choice, Problem
 
 __all__ = ["gemm"]
 
@@ -25,10 +26,14 @@ def gemm(
 ) -> None:
     """c = a @ b + bias, for dense matrices that may count as transposed (not a alone)."""
     (m, n), k = c.shape, a.shape[0] if transpose_a else a.shape[1]
+    order = "tn" if transpose_a else "nt" if transpose_b else "nn"
     along_memory = (m if transpose_a else k, k if transpose_b else n)
-    chunk = tensor_cores.chunk(c.dtype)
-    if c.size and k and tensor_cores.usable(be, c.dtype, allow_tf32) and not any(size % chunk for size in along_memory):
-        _tensor_gemm(be, c, a, b, bias, k, "tn" if transpose_a else "nt" if transpose_b else "nn")
+    whole = c.size and k and not any(size % tensor_cores.chunk(c.dtype) for size in along_memory)
+    able = ("tensor", "plain") if whole and tensor_cores.usable(be, c.dtype, allow_tf32) else ("plain",)
+    dtype = choices.dtype_class(c.dtype, allow_tf32)
+    choice = choices.choose(be, Problem("gemm", dtype, be.arch, able, rows=m, columns=n, depth=k, order=order))
+    if choice.kernel == "tensor":
+        _tensor_gemm(be, c, a, b, bias, k, order, choice)
         return
     a_strides = (1, a.shape[1]) if transpose_a else (a.shape[1], 1)
     b_strides = (1, b.shape[1]) if transpose_b else (b.shape[1], 1)
@@ -37,11 +42,12 @@ def gemm(
     be.launch("gemm.cu", "gemm", (blocks(m, _TILE), blocks(n, _TILE)), 256, args, REAL=c.dtype)
 
 
-def _tensor_gemm(be: KernelBackend, c: Array, a: Array, b: Array, bias: Array | None, k: int, order: str) -> None:
+def _tensor_gemm(
+    be: KernelBackend, c: Array, a: Array, b: Array, bias: Array | None, k: int, order: str, choice: Choice
+) -> None:
     """Multiply on tensor cores, in splits of the depth where the tiles alone are too few for a GPU."""
-    m, n = c.shape
-    tile = tensor_cores.choose_tile(m, n)
-    splits, per_split = tensor_cores.splits_of(tile.count(m, n), k, tile.depth(c.dtype))
+    (m, n), tile = c.shape, choice.tile
+    splits, per_split = choice.split(tile.count(m, n), k, c.dtype)
     partials = be.empty((splits, c.size), np.float32) if splits > 1 else None
     a, b = (be.dense(matrix, CONTIGUOUS, tensor_cores.ALIGNMENT) for matrix in (a, b))
     sizes = be.struct("gemm_tensor.cu", "Matrices", M=m, N=n, K=k, per_split=per_split)

@@ -1,26 +1,21 @@
-"""Matrix products on tensor cores: where they can be used, in which tiles, and the sums of split products."""
+"""Matrix products on tensor cores: where they can be used, their tiles, and the sums of split products."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gpunet.backend import Array
+from gpunet.backend import Array, kernels
 from gpunet.backend.dtypes import is_half
 from gpunet.backend.kernel_backend import KernelBackend, blocks
 
-__all__ = ["ALIGNMENT", "TILES", "Tile", "choose_tile", "chunk", "splits_of", "sum_splits", "usable"]
+__all__ = ["ALIGNMENT", "TILES", "Tile", "chunk", "sum_splits", "usable"]
 
 ALIGNMENT = 16  # bytes: operands travel in chunks of so many
 
 _STAGES = 3  # as in kernels/tensor.cuh
-_WANTED_BLOCKS = 264  # two per multiprocessor of an H100-class GPU
-_SLICES_PER_SPLIT = 4  # fewer, and filling the stages takes longer than multiplying
 
 
 @dataclass(frozen=True)
@@ -30,6 +25,9 @@ class Tile:
     rows: int
     columns: int
     slice_bytes: int
+
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.columns}x{self.slice_bytes}"
 
     @property
     def macro(self) -> str:
@@ -55,8 +53,7 @@ class Tile:
         return blocks(rows, self.rows) * blocks(columns, self.columns)
 
 
-LARGE, HIGH, SMALL, NARROW = Tile(128, 128, 128), Tile(128, 64, 128), Tile(64, 64, 128), Tile(128, 32, 64)
-TILES = (LARGE, HIGH, SMALL, NARROW)
+TILES = tuple(Tile(*map(int, macro.split(","))) for macro in kernels.MACRO_VALUES["TILE"])
 
 
 def usable(be: KernelBackend, dtype: np.dtype[Any], allow_tf32: bool) -> bool:
@@ -67,41 +64,6 @@ def usable(be: KernelBackend, dtype: np.dtype[Any], allow_tf32: bool) -> bool:
 def chunk(dtype: np.dtype[Any]) -> int:
     """Return how many elements travel together: sizes along the memory must be multiples of it."""
     return ALIGNMENT // dtype.itemsize
-
-
-_forced: ContextVar[tuple[Tile, int] | None] = ContextVar("gpunet_forced_tile", default=None)
-
-
-@contextmanager
-def force(tile: Tile, splits: int = 0) -> Iterator[None]:
-    """Take one tile for all products, and about so many splits of their depth: for tests and for tuning."""
-    token = _forced.set((tile, splits))
-    try:
-        yield
-    finally:
-        _forced.reset(token)
-
-
-def choose_tile(rows: int, columns: int) -> Tile:
-    """Return the tile for a product: no wider than it, and large where that leaves enough blocks."""
-    forced = _forced.get()
-    if forced:
-        return forced[0]
-    if columns <= 32:
-        return NARROW
-    if columns > 64 and LARGE.count(rows, columns) >= _WANTED_BLOCKS // 2:
-        return LARGE
-    return HIGH if HIGH.count(rows, columns) >= _WANTED_BLOCKS else SMALL
-
-
-def splits_of(tiles: int, depth: int, slice_depth: int) -> tuple[int, int]:
-    """Return (splits, depth of each) of a product: enough blocks for a GPU, and no split empty."""
-    slices = max(1, blocks(depth, slice_depth))
-    forced = _forced.get()
-    wanted = forced[1] if forced and forced[1] else min(blocks(_WANTED_BLOCKS // 2, tiles), slices // _SLICES_PER_SPLIT)
-    splits = max(1, min(wanted, slices))
-    per_split = blocks(slices, splits) * slice_depth
-    return max(1, blocks(depth, per_split)), per_split
 
 
 def sum_splits(be: KernelBackend, out: Array, partials: Array, bias: Array | None, columns: int) -> None:

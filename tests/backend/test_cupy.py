@@ -15,7 +15,8 @@ from gpunet import backend, emulator, ops
 from gpunet.backend import Device, cupy, emulated, emulated_array, emulated_xp, kernels
 from gpunet.data import RandomInvert
 from gpunet.errors import DeviceError, OutOfMemoryError
-from gpunet.ops import tensor_cores
+from gpunet.ops import choices, tensor_cores
+from gpunet.ops.choices import Choice
 from gpunet.tensor import Tensor
 from tests.harness.backends import missing
 
@@ -91,7 +92,9 @@ def gpu(monkeypatch):
     """Return the backend of the second GPU, while the first one is current."""
     if reason := emulator.unavailable():
         missing("emulated", reason)
-    runtime = types.SimpleNamespace(getDeviceCount=lambda: GPUS)
+    runtime = types.SimpleNamespace(
+        getDeviceCount=lambda: GPUS, getDeviceProperties=lambda index: {"name": b"Fake GPU %d" % index}
+    )
     memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemory)
     fake = types.ModuleType("cupy")
     vars(fake).update({name: value for name, value in vars(emulated_xp).items() if not name.startswith("_")})
@@ -127,7 +130,7 @@ def test_what_the_array_library_computes_lies_there_too(gpu):
 def test_kernels_ask_for_the_shared_memory_that_tiles_need(gpu):
     x, w = np.ones((3, 8), np.float32), np.ones((5, 8), np.float32)
     for tile in tensor_cores.TILES:
-        with tensor_cores.force(tile):
+        with choices.force(Choice("tensor", tile)):
             y = ops.linear(gpu.from_numpy(x), gpu.from_numpy(w), allow_tf32=True)
         assert np.array_equal(gpu.to_numpy(y), x @ w.T)
     assert gpu.launched["tensor_gemm_nt"] == len(tensor_cores.TILES)

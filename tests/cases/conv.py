@@ -7,7 +7,8 @@ import pytest
 
 from gpunet import ops
 from gpunet.ops import conv_slabs
-from gpunet.ops.tensor_cores import TILES, force
+from gpunet.ops.choices import Choice, force
+from gpunet.ops.tensor_cores import TILES
 from tests.harness.case import Case, Special, assert_close
 
 KERNELS = {  # forward, input gradient, weight gradient
@@ -274,7 +275,7 @@ def every_tile_makes_every_product(be):
     device = [be.from_numpy(array.astype(np.float32)) for array in (x, w, gy)]
     for tile in TILES:
         for splits in (1, 2):
-            with force(tile, splits):
+            with force(Choice("tensor", tile, splits=splits)):
                 y = ops.conv2d(*device[:2], allow_tf32=True)
                 gradients = ops.conv2d.grad(device[2], *device[:2], needs=("x", "w"), allow_tf32=True)
             for name, got, want, scale in zip("yxw", (y, *gradients), expected, absolute, strict=True):

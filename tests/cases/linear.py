@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from gpunet.ops import linear
+from gpunet.ops.choices import Choice, force
 from gpunet.ops.gemm import gemm
-from gpunet.ops.tensor_cores import TILES, force
+from gpunet.ops.tensor_cores import TILES
 from tests.harness.case import Case, Special, assert_close
 
 
@@ -55,7 +56,7 @@ def every_tile_makes_every_product(be):
                 a = np.round(rng.standard_normal((k, m) if order == "tn" else (m, k)), 1).astype(np.float32)
                 b = np.round(rng.standard_normal((n, k) if order == "nt" else (k, n)), 1).astype(np.float32)
                 bias, c = rng.standard_normal(n).astype(np.float32), be.empty((m, n), np.float32)
-                with force(tile, splits):
+                with force(Choice("tensor", tile, splits=splits)):
                     transposed = {"transpose_a": order == "tn", "transpose_b": order == "nt"}
                     gemm(be, c, *map(be.from_numpy, (a, b, bias)), **transposed, allow_tf32=True)
                 left, right = (a.T if order == "tn" else a), (b.T if order == "nt" else b)
