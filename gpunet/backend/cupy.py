@@ -16,7 +16,7 @@ from gpunet.backend.device import Device
 from gpunet.backend.kernel_backend import Function, KernelBackend
 from gpunet.errors import DeviceError, OutOfMemoryError, layout_message
 
-__all__ = ["CupyBackend", "unavailable"]
+__all__ = ["CupyBackend", "gpu_name", "unavailable"]
 
 _FREE_SHARED = 48 * 1024  # bytes of dynamic shared memory that a kernel gets without asking
 _HINT = 'pip install "gpunet[cuda12]" (or cuda13), with an NVIDIA driver on the machine'
@@ -40,6 +40,14 @@ def unavailable() -> str | None:
         return f"a trial kernel failed: {type(error).__name__}: {error}"
 
 
+def gpu_name(index: int) -> str:
+    """Return what the driver calls a GPU's model, such as "NVIDIA H100 80GB HBM3"."""
+    import cupy
+
+    name: str = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
+    return name
+
+
 class CupyBackend(KernelBackend):
     """One GPU."""
 
@@ -61,7 +69,7 @@ class CupyBackend(KernelBackend):
         self.xp = cupy
         self._device = cupy.cuda.Device(index)
         self.arch = int(self._device.compute_capability)
-        self.gpu = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
+        self.gpu = gpu_name(index)
 
     def current(self) -> contextlib.AbstractContextManager[object]:
         """Return a context in which CuPy works on this GPU."""

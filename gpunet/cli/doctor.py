@@ -11,6 +11,9 @@ from typing import Any
 import gpunet
 from gpunet import backend, emulator
 from gpunet.backend import blas, kernels, nvrtc
+from gpunet.backend.cupy import gpu_name
+from gpunet.errors import FormatError
+from gpunet.ops import choices
 
 __all__ = ["add_parser", "findings"]
 
@@ -46,7 +49,7 @@ def findings() -> Iterator[tuple[str, bool, str]]:
     yield "device cpu", True, "NumPy"
     cuda = backend.unavailable("cuda")
     fix = 'pip install "gpunet[cuda12]", or gpunet[cuda13], on a machine with an NVIDIA driver'
-    yield "device cuda", cuda is None, f"{cuda}: {fix}" if cuda else _gpu_name()
+    yield "device cuda", cuda is None, f"{cuda}: {fix}" if cuda else _gpu()
     reason = emulator.unavailable()
     yield (
         "device emulated",
@@ -55,6 +58,7 @@ def findings() -> Iterator[tuple[str, bool, str]]:
     )
     reason = nvrtc.unavailable()
     yield "nvrtc", reason is None, reason or f"{nvrtc.version()}: compiles kernels without a GPU"
+    yield _choices("emulated" if cuda else gpu_name(0))
     for package, purpose in _EXTRAS.items():
         try:
             yield package, True, importlib.metadata.version(package)
@@ -62,8 +66,17 @@ def findings() -> Iterator[tuple[str, bool, str]]:
             yield package, False, f"not installed; {purpose}"
 
 
-def _gpu_name() -> str:
+def _choices(gpu: str) -> tuple[str, bool, str]:
+    """Return the finding on the table that chooses kernels on a model of GPU."""
+    try:
+        table = choices.table(gpu)
+    except FormatError as error:
+        return "choices", False, " ".join(map(str.strip, str(error).splitlines()))
+    whose = f"{table.user} before the shipped table" if table.user else "the shipped table"
+    return "choices", True, f"{table.digest}, on {gpu}: {whose}"
+
+
+def _gpu() -> str:
     import cupy
 
-    name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
-    return f"{name}, CuPy {cupy.__version__}, CUDA {cupy.cuda.runtime.runtimeGetVersion()}"
+    return f"{gpu_name(0)}, CuPy {cupy.__version__}, CUDA {cupy.cuda.runtime.runtimeGetVersion()}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,18 +17,21 @@ import numpy.typing as npt
 
 from gpunet.errors import DTypeError, FormatError, layout_message
 from gpunet.io.safetensors import load_file, save_file
+from gpunet.ops import choices
 from gpunet.tensor import Tensor
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
 VERSION = 1
-_VERSION_KEY, _TREE_KEY = "gpunet.checkpoint", "gpunet.tree"
+_VERSION_KEY, _TREE_KEY, _CHOICES_KEY = "gpunet.checkpoint", "gpunet.tree", "gpunet.choices"
 # A JSON object in the tree always has exactly one of these keys; plain dicts are written as items.
 _ARRAY, _ITEMS, _TUPLE = "array", "items", "tuple"
 
 
 def save_checkpoint(value: Any, path: str | os.PathLike[str]) -> None:
     """Write a nested value as one file, replacing an old file in one step.
+
+    The file also tells by which tables of choices (gpunet/ops/choices.toml) this process chose kernels so far.
 
     Args:
         value: dicts (keys str or int), lists, tuples, str, int, float, bool, None, NumPy arrays and Tensors, nested:
@@ -50,11 +54,14 @@ def save_checkpoint(value: Any, path: str | os.PathLike[str]) -> None:
     """
     tensors: dict[str, npt.NDArray[Any]] = {}
     tree = _pack(value, "", tensors, open_values=[])
-    save_file(tensors, path, {_VERSION_KEY: str(VERSION), _TREE_KEY: json.dumps(tree)})
+    made_by = {_CHOICES_KEY: json.dumps(used)} if (used := choices.in_use()) else {}
+    save_file(tensors, path, {_VERSION_KEY: str(VERSION), _TREE_KEY: json.dumps(tree), **made_by})
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Any:
     """Read a nested value that `save_checkpoint` wrote; every byte is checked.
+
+    It warns where a GPU's table of choices is another one now: a continued run may then differ in its last bits.
 
     Returns:
         The value, equal to the saved one, but with arrays for Tensors; arrays are C-contiguous, writable and in host
@@ -72,9 +79,18 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Any:
             hint="read tensors with load_file, or a newer checkpoint with a newer gpunet.",
         )
     try:
-        return _unpack(json.loads(metadata[_TREE_KEY]), tensors)
+        value = _unpack(json.loads(metadata[_TREE_KEY]), tensors)
+        made_by = dict(json.loads(metadata.get(_CHOICES_KEY, "{}")))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _not_a_checkpoint(path, f"a tree of values and arrays, got {error!r}") from error
+    for gpu, digest in made_by.items():
+        if digest != (now := choices.table(gpu).digest):
+            warnings.warn(
+                f"{os.fspath(path)} was made by another table of choices for {gpu} ({digest}, now {now}):"
+                " a continued run may differ in its last bits",
+                stacklevel=2,
+            )
+    return value
 
 
 def _pack(value: Any, place: str, tensors: dict[str, npt.NDArray[Any]], open_values: list[int]) -> Any:

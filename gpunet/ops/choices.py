@@ -69,6 +69,7 @@ def user_path(gpu: str) -> Path | None:
 
 
 _tables: dict[str, Table] = {}
+_used: set[str] = set()  # the models of GPU for which something was chosen
 
 
 def table(gpu: str) -> Table:
@@ -88,7 +89,7 @@ def table(gpu: str) -> Table:
 
 def in_use() -> dict[str, str]:
     """Return the digest of the table in force on each model of GPU that this process has chosen for."""
-    return {gpu: found.digest for gpu, found in sorted(_tables.items())}
+    return {gpu: table(gpu).digest for gpu in sorted(_used)}
 
 
 def dtype_class(dtype: np.dtype[Any], allow_tf32: bool) -> str:
@@ -120,4 +121,5 @@ def choose(be: KernelBackend, problem: Problem) -> Choice:
     forced = _forced.get()
     if forced is not None and forced.kernel in problem.kernels:
         return forced
+    _used.add(be.gpu)
     return table(be.gpu).choose(problem)

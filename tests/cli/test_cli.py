@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,9 @@ import pytest
 
 import gpunet
 from gpunet import data, io, models, viz
+from gpunet.backend import cupy
 from gpunet.cli.main import main
+from gpunet.ops import choices
 from tests.harness.backends import missing
 
 
@@ -273,11 +276,26 @@ def test_the_doctor_names_what_is_missing_and_the_fix(capsys, monkeypatch):
     ):
         assert word in text
     monkeypatch.setenv("PATH", os.devnull)
-    from gpunet.backend import cupy
-
     monkeypatch.setattr(cupy, "unavailable", lambda: "CuPy is not installed")
     assert main(["doctor"]) == 0
     assert '-- device cuda       CuPy is not installed: pip install "gpunet[cuda12]"' in capsys.readouterr().out
+
+
+def test_the_doctor_says_which_table_chooses_kernels(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("GPUNET_CHOICES", str(tmp_path / "mine.toml"))
+    monkeypatch.setattr(cupy, "unavailable", lambda: "CuPy is not installed")
+    for text, line in (
+        (
+            'gemm = [{ kernel = "plain" }]',
+            r"ok choices           [0-9a-f]{16}, on emulated: .*mine.toml before the shipped",
+        ),
+        ("", r"ok choices           [0-9a-f]{16}, on emulated: the shipped table"),
+        ("gem = []", r"-- choices           .*mine.toml: there is no op 'gem'\. expected gemm, conv_forward"),
+    ):
+        monkeypatch.setattr(choices, "_tables", {})
+        (tmp_path / "mine.toml").write_text(text)
+        assert main(["doctor"]) == 0
+        assert re.search(f"^{line}", capsys.readouterr().out, re.MULTILINE), text
 
 
 @pytest.mark.parametrize("action", [["kernels", "list"], ["doctor"]], ids=" ".join)

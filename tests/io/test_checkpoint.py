@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import gpunet
 from gpunet.errors import DTypeError, FormatError
 from gpunet.io import load_checkpoint, load_file, save_checkpoint, save_file
+from gpunet.ops import choices
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
 ARRAYS = st.integers(0, 4).map(lambda n: np.arange(n, dtype=np.float32))
@@ -187,3 +188,41 @@ def test_training_goes_on_from_a_checkpoint_of_model_and_optimizer(be, tmp_path)
         return [be.to_numpy(parameter.array).tobytes() for parameter in model.parameters()]
 
     assert run(True) == run(False)
+
+
+@pytest.mark.only_backends("emulated", "cupy")
+def test_a_checkpoint_knows_the_table_by_which_kernels_were_chosen(be, tmp_path, monkeypatch):
+    """Loading it under another table is one line of warning, and gives the same values."""
+    table, path = tmp_path / "mine.toml", tmp_path / "x.safetensors"
+    monkeypatch.setenv("GPUNET_CHOICES", str(table))
+    monkeypatch.setattr(choices, "_used", set())
+
+    def use(text):
+        monkeypatch.setattr(choices, "_tables", {})
+        table.write_text(text)
+
+    use("")
+    save_checkpoint([7], path)
+    assert "gpunet.choices" not in load_file(path)[1]  # nothing was chosen yet
+    gpunet.ops.linear(*[be.from_numpy(np.ones((2, 2), np.float32))] * 2)
+    save_checkpoint([7], path)
+    made = choices.table(be.gpu).digest
+    assert json.loads(load_file(path)[1]["gpunet.choices"]) == {be.gpu: made}
+    use("# the same rows")
+    assert load_checkpoint(path) == [7]
+    use('gemm = [{ rows = 2, kernel = "plain" }]')
+    with pytest.warns(UserWarning) as warned:
+        assert load_checkpoint(path) == [7]
+    (warning,) = warned
+    assert str(warning.message) == (
+        f"{path} was made by another table of choices for {be.gpu} ({made}, now {choices.table(be.gpu).digest}):"
+        " a continued run may differ in its last bits"
+    )
+    assert warning.filename == __file__
+
+
+@pytest.mark.parametrize("text", ["{", "3", "[1]", "null"])
+def test_a_checkpoint_with_wrong_facts_on_its_table_is_a_format_error(tmp_path, text):
+    save_file({}, tmp_path / "x", {"gpunet.checkpoint": "1", "gpunet.tree": "null", "gpunet.choices": text})
+    with pytest.raises(FormatError, match="not a checkpoint that this version can read"):
+        load_checkpoint(tmp_path / "x")

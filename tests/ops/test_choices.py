@@ -29,6 +29,7 @@ def user_table(tmp_path, monkeypatch):
 
     def write(text):
         monkeypatch.setattr(choices, "_tables", {})
+        monkeypatch.setattr(choices, "_used", set())
         monkeypatch.setenv("GPUNET_CHOICES", str(tmp_path / "mine.toml"))
         (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
 
@@ -133,7 +134,9 @@ def test_the_users_rows_go_before_the_shipped_ones(be, user_table):
     assert launched() == {"tensor_gemm_nt": 1} and choices.table(be.gpu).user is None
     user_table('gemm = [{ columns = "..8", rows = 5, kernel = "plain" }]')
     assert launched() == {"gemm": 1} and choices.table(be.gpu).user.name == "mine.toml"
+    assert choices.in_use() == {be.gpu: choices.table(be.gpu).digest}
     user_table('gemm = [{ columns = "..7", kernel = "plain" }]')
+    assert choices.in_use() == {}
     assert launched() == {"tensor_gemm_nt": 1}
 
 
@@ -200,7 +203,7 @@ def test_the_digest_changes_with_what_rows_say_and_with_nothing_else(user_table)
 
     plain = digest("")
     assert plain == digest("# a comment") and len(plain) == 16
-    assert plain == digest("gemm = []") and choices.in_use() == {"emulated": plain}
+    assert plain == digest("gemm = []")
     mine = digest('gemm = [{ rows = 8, kernel = "plain" }]')
     assert mine == digest('# mine\ngemm = [{ kernel = "plain", rows = 8 }]')
     others = [
