@@ -24,7 +24,7 @@ examples:
   python -m bench report bench/results/*.json       a table of results that are there
   python -m bench report cpu.json gpu.json --plot both.png
 
-On a GPU machine, run `pytest bench --backend cupy --benchmark-disable` first: each benchmark once, nothing timed.
+On a GPU machine, run `python -m bench.gpu` first: it checks everything and compares with PyTorch and CuPy.
 What is measured and how to read it: bench/README.md. Exit codes: 0 done, 1 error, 2 wrong usage, else pytest's.
 """
 

@@ -20,6 +20,7 @@ class Conv:
     window: int
     stride: int = 1
     padding: int = 0
+    groups: int = 1
 
     @property
     def x(self) -> Shape:
@@ -27,7 +28,7 @@ class Conv:
 
     @property
     def w(self) -> Shape:
-        return self.o, self.c, self.window, self.window
+        return self.o, self.c // self.groups, self.window, self.window
 
     @property
     def y(self) -> Shape:
@@ -35,7 +36,7 @@ class Conv:
         return self.n, self.o, out, out
 
     def __str__(self) -> str:
-        return f"N{self.n} {self.c}->{self.o} {_window(self)}"
+        return f"N{self.n} {self.c}->{self.o} {_window(self)}" + (f" g{self.groups}" if self.groups > 1 else "")
 
 
 @dataclass(frozen=True)

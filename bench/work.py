@@ -40,7 +40,7 @@ def conv(shape: Conv, direction: Direction, itemsize: int = 4) -> Work:
     direction, where the bias is the first addend. Taps that lie in the padding count, as everywhere. Each direction
     moves x, w and y, or their gradients, once; the forward one also the bias.
     """
-    taps = shape.c * shape.window**2
+    taps = shape.c // shape.groups * shape.window**2
     elements = math.prod(shape.x) + math.prod(shape.w) + math.prod(shape.y)
     bias = shape.o if direction == "forward" else 0
     return Work(2 * math.prod(shape.y) * taps, (elements + bias) * itemsize)
@@ -81,14 +81,17 @@ def dropout(shape: Shape, itemsize: int = 4) -> Work:
     return Work(2 * elements, 2 * elements * itemsize)
 
 
-def batch_norm(shape: Images, which: Pass, itemsize: int = 4) -> Work:
+def batch_norm(shape: Images, which: Pass, itemsize: int = 4, streamed: bool = False) -> Work:
     """Count training, per element: what is per channel is left out.
 
     Forward: 1 for the mean, 3 for the variance, a multiplication and an addition; reads x, writes y. Gradient: 2 for
     the normalised x, 1 and 2 for the sums over gy and over gy times that, 4 for gx; reads gy and x, writes gx.
+
+    All sums come before the first result; so arrays that no cache holds are read twice, which counts if `streamed`.
     """
     elements = math.prod(shape.x)
-    per_element, arrays = {"forward": (6, 2), "gradient": (9, 3)}[which]
+    per_element, reads = {"forward": (6, 1), "gradient": (9, 2)}[which]
+    arrays = reads * (2 if streamed else 1) + 1
     return Work(per_element * elements, arrays * elements * itemsize)
 
 
@@ -116,6 +119,23 @@ def cross_entropy(shape: Rows, itemsize: int = 4) -> Work:
     """
     n, c = shape.n, shape.c
     return Work(n * (4 * c + 1) + n + n * (3 * c + 1), 2 * n * c * itemsize + n * INDEX_BYTES + itemsize)
+
+
+def cross_entropy_pass(shape: Rows, which: Pass, itemsize: int = 4) -> Work:
+    """Count the mean loss alone, or the gradient alone, which reads the logits anew (see `cross_entropy`)."""
+    n, c = shape.n, shape.c
+    flops, arrays = (n * (4 * c + 1) + n, 1) if which == "forward" else (n * (3 * c + 1), 2)
+    return Work(flops, arrays * n * c * itemsize + n * INDEX_BYTES + (itemsize if which == "forward" else 0))
+
+
+def add(x: Shape, y: Shape, itemsize: int = 4) -> Work:
+    """Count z = x + y, where y broadcasts to the shape of x."""
+    return Work(math.prod(x), (2 * math.prod(x) + math.prod(y)) * itemsize)
+
+
+def total(x: Shape, sums: int, itemsize: int = 4) -> Work:
+    """Count the additions and the traffic of summing x into some sums."""
+    return Work(math.prod(x) - sums, (math.prod(x) + sums) * itemsize)
 
 
 # Operations per element, loss and gradient together: x - target, then |d|, the sum, its sign and a product; d * d, the

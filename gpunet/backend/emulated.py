@@ -17,6 +17,7 @@ from gpunet.backend.base import Array
 from gpunet.backend.device import Device
 from gpunet.backend.emulated_array import check_guards, host_view, ndarray
 from gpunet.backend.kernel_backend import Function, KernelBackend
+from gpunet.emulator import build
 
 __all__ = ["EmulatedBackend", "compile_options"]
 
@@ -54,6 +55,10 @@ class EmulatedBackend(KernelBackend):
             return run
 
         return find
+
+    def build(self, file: str, defines: Mapping[str, str]) -> None:
+        """Compile a variant of a file as its first launch would, in the emulator's present mode."""
+        build.library(kernels.load(file).text, None, compile_options(defines), emulator.settings().mode)
 
     def _allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         return ndarray(shape, dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import functools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -128,6 +128,13 @@ class KernelBackend(Backend):
             dtypes = [source.dtype(parameter.type, defines) for parameter in kernel.parameters]
             self._functions[key] = kernel, dtypes, self._module(file, tuple(sorted(defines.items())))(name)
         return self._functions[key]
+
+    def build(self, file: str, defines: Mapping[str, str]) -> None:
+        """Compile a variant of a file (see `kernels.variants`) as its first launch would.
+
+        Compilers keep what they made on disk, so what one process builds, others find.
+        """
+        self._module(file, tuple(sorted(defines.items())))(next(iter(kernels.load(file).kernels)))
 
     @functools.cache  # noqa: B019 - backends live as long as the process
     def _module(self, file: str, defines: tuple[tuple[str, str], ...]) -> Callable[[str], Function]:

@@ -67,6 +67,31 @@ def test_batch_norm_counts_each_step_of_the_formula():
     assert work.batch_norm(Images(1, 2, 3), "gradient") == Work((2 + 1 + 2 + 4) * 18, 3 * 18 * 4)
 
 
+def test_sums_over_all_come_first_so_streams_are_read_twice():
+    # x, x and y; gy and x, gy and x, gx.
+    assert work.batch_norm(Images(1, 2, 3), "forward", streamed=True) == Work(6 * 18, 3 * 18 * 4)
+    assert work.batch_norm(Images(1, 2, 3), "gradient", streamed=True) == Work(9 * 18, 5 * 18 * 4)
+
+
+def test_a_group_sees_its_own_channels_only():
+    # 4 channels in 2 groups to 6, one pixel: each of 6 outputs has 2 taps; w has 6 * 2 elements.
+    case = Conv(n=1, c=4, o=6, size=1, window=1, groups=2)
+    assert work.conv(case, "weight gradient") == Work(6 * 2 * 2, (4 + 12 + 6) * 4)
+    assert case.w == (6, 2, 1, 1) and str(case) == "N1 4->6 1x1 1x1 g2"
+
+
+def test_a_pass_of_the_loss_is_a_part_of_both():
+    # One row of two classes, as above: 9 and the mean, 7 for the gradient; each reads logits and target.
+    assert work.cross_entropy_pass(Rows(1, 2), "forward") == Work(9 + 1, 2 * 4 + 8 + 4)
+    assert work.cross_entropy_pass(Rows(1, 2), "gradient") == Work(7, 2 * 4 + 8 + 2 * 4)
+
+
+def test_additions_and_sums():
+    # 2x3 and a row of 3: 6 additions; 15 elements move. Sums of 2 rows of 3: 2 additions each.
+    assert work.add((2, 3), (3,)) == Work(6, (6 + 3 + 6) * 4)
+    assert work.total((2, 3), 2, itemsize=2) == Work(4, (6 + 2) * 2)
+
+
 def test_elementwise_losses_read_two_arrays_and_write_one():
     assert work.loss(Rows(2, 3, "mse_loss")) == Work(4 * 6, 3 * 6 * 4 + 4)
 

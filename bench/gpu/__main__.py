@@ -1,0 +1,89 @@
+"""python -m bench.gpu: on a machine with a GPU, everything at once. Probe, compile, check, time, write."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.gpu import phases, plot, table
+
+EPILOG = """\
+phases, in this order:
+  probe      GPU, clocks, driver, versions; is compute-sanitizer there?
+  warm       compile all kernels in all variants, by several processes
+  suite      pytest --backend cupy: the tests that run on the GPU
+  sanitizer  some of them under compute-sanitizer
+  bench      the roofline, then each op beside PyTorch (cuDNN, cuBLAS) and CuPy in the same run
+
+examples:
+  python -m bench.gpu                             everything, within eight minutes
+  python -m bench.gpu --out /tmp/gpu              files elsewhere than in bench/results/gpu
+  python -m bench.gpu --only bench --budget 240 --out /tmp/gpu
+  python -m bench.gpu --dry-run                   the same on emulated kernels at toy sizes: does the script work?
+  python -m bench.gpu report bench/results/gpu/*.json
+
+Each phase has a share of the time, and what it leaves goes to the next ones. What a phase does not reach is printed
+and stands in the file as `left_out`; what was measured until then is kept. How to read the table: bench/README.md.
+
+exit codes:
+  0  all done
+  1  nothing could be done or written: no GPU, no room; the message says why
+  2  wrong usage
+  3  something is wrong: a kernel does not compile, a test fails, the sanitizer finds something, or a result is not
+     what it should be (all else was done; files are written)
+  4  not complete: time ran out, or a package is missing (files are written)
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(
+        prog="python -m bench.gpu",
+        description="Check and measure gpunet on this machine's first GPU; write JSON, a table and a plot.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--budget", type=float, default=470, metavar="SECONDS", help="for all phases (default: 470)")
+    top.add_argument(
+        "--only", action="append", choices=list(phases.SHARES), metavar="PHASE", help="this one; may be given twice"
+    )
+    top.add_argument("--out", type=Path, metavar="DIR", help="where files go (default: bench/results/gpu)")
+    top.add_argument("--commit", metavar="NAME", help="what is measured, where the checkout has no .git")
+    top.add_argument("--dry-run", action="store_true", help="emulated kernels, toy sizes, no measurement")
+    commands = top.add_subparsers(dest="command", metavar="report FILE...", title="without measuring")
+    report = commands.add_parser("report", help="print the table of result files")
+    report.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    report.add_argument("--plot", type=Path, metavar="PNG", help="also draw the last of them")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        if options.command == "report":
+            return _report(options.files, options.plot)
+        if problem := phases.refusal(options):
+            parser().error(problem)
+        return phases.Run(options).all()
+    except KeyboardInterrupt:
+        print("python -m bench.gpu: interrupted", file=sys.stderr)
+        return 130
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        print(f"python -m bench.gpu: {error}", file=sys.stderr)
+        return 1
+
+
+def _report(files: Sequence[Path], picture: Path | None) -> int:
+    for path in files:
+        content = table.read(path)
+        print(table.table(content))
+    if picture:
+        plot.save(content, picture)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
