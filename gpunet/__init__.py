@@ -26,6 +26,12 @@ from gpunet.errors import (
 from gpunet.errors import (
     absent as _absent,
 )
+from gpunet.nn.precision import (
+    get_float32_conv_precision,
+    get_float32_matmul_precision,
+    set_float32_conv_precision,
+    set_float32_matmul_precision,
+)
 from gpunet.tensor import Parameter, Tensor, from_numpy, gradcheck, no_grad, tensor
 from gpunet.tensor.functions import (
     add,
@@ -79,6 +85,8 @@ __all__ = [
     "float32",
     "float64",
     "from_numpy",
+    "get_float32_conv_precision",
+    "get_float32_matmul_precision",
     "gradcheck",
     "int64",
     "log_softmax",
@@ -95,6 +103,8 @@ __all__ = [
     "permute",
     "relu",
     "reshape",
+    "set_float32_conv_precision",
+    "set_float32_matmul_precision",
     "sigmoid",
     "softmax",
     "squeeze",

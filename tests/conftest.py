@@ -36,11 +36,13 @@ def _kernels_built_ahead(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _fresh_seed():
-    """Start every test from the same random state."""
-    from gpunet.backend.random import manual_seed
+def _fresh_seed_and_strict_precision():
+    """Start every test from the same random state; layers multiply float32 exactly unless a test says otherwise."""
+    import gpunet
 
-    manual_seed(0)
+    gpunet.manual_seed(0)
+    gpunet.set_float32_conv_precision("highest")
+    gpunet.set_float32_matmul_precision("highest")
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

@@ -1,4 +1,7 @@
-"""Convolution functions: torch.nn.functional's names over `gpunet.ops`; outputs are channels-last."""
+"""Convolution functions: torch.nn.functional's names over `gpunet.ops`; outputs are channels-last.
+
+On a GPU, float32 is rounded to TF32 unless `gpunet.set_float32_conv_precision("highest")` says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Sequence
 
 from gpunet import ops
 from gpunet.backend import CHANNELS_LAST
+from gpunet.nn.precision import conv_allows_tf32
 from gpunet.tensor import Tensor, apply
 
 __all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
@@ -29,7 +33,7 @@ def conv1d(
         >>> conv1d(gpunet.tensor([[[1.0, 2.0, 3.0]]]), gpunet.tensor([[[1.0, 1.0]]])).shape
         (1, 1, 2)
     """
-    return apply(ops.conv1d, input, weight, bias, stride, padding, dilation, groups, CHANNELS_LAST)
+    return apply(ops.conv1d, input, weight, bias, stride, padding, dilation, groups, CHANNELS_LAST, conv_allows_tf32())
 
 
 def conv2d(
@@ -49,7 +53,7 @@ def conv2d(
         >>> conv2d(x, w, stride=2).shape
         (1, 4, 3, 3)
     """
-    return apply(ops.conv2d, input, weight, bias, stride, padding, dilation, groups, CHANNELS_LAST)
+    return apply(ops.conv2d, input, weight, bias, stride, padding, dilation, groups, CHANNELS_LAST, conv_allows_tf32())
 
 
 def conv3d(
@@ -69,7 +73,7 @@ def conv3d(
         >>> conv3d(x, w).shape
         (1, 2, 2, 2, 2)
     """
-    return apply(ops.conv3d, input, weight, bias, stride, padding, dilation, groups, CHANNELS_LAST)
+    return apply(ops.conv3d, input, weight, bias, stride, padding, dilation, groups, CHANNELS_LAST, conv_allows_tf32())
 
 
 def conv_transpose1d(
@@ -90,7 +94,7 @@ def conv_transpose1d(
         tensor([[[ 1., 12., 20.]]])
     """
     window = stride, padding, output_padding, groups, dilation
-    return apply(ops.conv_transpose1d, input, weight, bias, *window, CHANNELS_LAST)
+    return apply(ops.conv_transpose1d, input, weight, bias, *window, CHANNELS_LAST, conv_allows_tf32())
 
 
 def conv_transpose2d(
@@ -112,7 +116,7 @@ def conv_transpose2d(
         (1, 4, 16, 16)
     """
     window = stride, padding, output_padding, groups, dilation
-    return apply(ops.conv_transpose2d, input, weight, bias, *window, CHANNELS_LAST)
+    return apply(ops.conv_transpose2d, input, weight, bias, *window, CHANNELS_LAST, conv_allows_tf32())
 
 
 def conv_transpose3d(
@@ -134,4 +138,4 @@ def conv_transpose3d(
         (1, 2, 6, 6, 6)
     """
     window = stride, padding, output_padding, groups, dilation
-    return apply(ops.conv_transpose3d, input, weight, bias, *window, CHANNELS_LAST)
+    return apply(ops.conv_transpose3d, input, weight, bias, *window, CHANNELS_LAST, conv_allows_tf32())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gpunet import ops
+from gpunet.nn.precision import matmul_allows_tf32
 from gpunet.tensor import Tensor, apply
 
 __all__ = ["linear"]
@@ -16,4 +17,4 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         >>> linear(gpunet.tensor([[1.0, 2.0]]), gpunet.tensor([[3.0, 4.0]]), gpunet.tensor([0.5]))
         tensor([[11.5]])
     """
-    return apply(ops.linear, input, weight, bias)
+    return apply(ops.linear, input, weight, bias, allow_tf32=matmul_allows_tf32())
