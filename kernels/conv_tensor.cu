@@ -113,8 +113,8 @@ extern "C" __global__ void __launch_bounds__(Shape::THREADS) tensor_conv_forward
     Sums sums = {};
     multiply_slices(sums, source, source.taps.count());
     int first = group * outputs;
-    auto row = [&](int m) { return y + (long long)m * g.outputs + first; };
-    store_tile(sums, m0, n0, M, outputs, row, [&](int n) { return bias_or_null ? (float)bias_or_null[first + n] : 0.0f; });
+    auto row = [&](int m) { return m0 + m < M ? y + (long long)(m0 + m) * g.outputs + first : nullptr; };
+    store_tile(sums, n0, outputs, row, [&](int n) { return bias_or_null ? (float)bias_or_null[first + n] : 0.0f; });
 }
 
 struct InputGradientSource {
@@ -175,12 +175,13 @@ extern "C" __global__ void __launch_bounds__(Shape::THREADS) tensor_conv_backwar
     Sums sums = {};
     multiply_slices(sums, source, none ? 0 : source.taps.count());
     int first = group * channels;
-    auto row = [&](int m) {
-        Pixel pixel = pixel_of(m, size);
+    auto row = [&](int m) -> REAL* {
+        if (m0 + m >= M) return nullptr;
+        Pixel pixel = pixel_of(m0 + m, size);
         for (int axis = 0; axis < 3; ++axis) pixel.at[axis] = pixel.at[axis] * g.stride[axis] + phase[axis];
         return gx + index_of(pixel, g.in_size) * g.channels + first;
     };
-    store_tile(sums, m0, n0, M, channels, row, [&](int n) { return bias_or_null ? (float)bias_or_null[first + n] : 0.0f; });
+    store_tile(sums, n0, channels, row, [&](int n) { return bias_or_null ? (float)bias_or_null[first + n] : 0.0f; });
 }
 
 // Adds a number of pixels to a pixel; both as places in images of `size`, so that no digit carries more than one.
@@ -250,11 +251,14 @@ extern "C" __global__ void __launch_bounds__(Shape::THREADS) tensor_conv_backwar
     Sums sums = {};
     multiply_slices(sums, source, (end - begin + Shape::DEPTH - 1) / Shape::DEPTH);
     auto none = [](int) { return 0.0f; };
-    long long first = group * outputs;
+    int first = group * outputs;
     if (partials_or_null) {
-        float* own = partials_or_null + split * (long long)g.outputs * weights;
-        store_tile(sums, m0, n0, outputs, weights, [&](int m) { return own + (first + m) * weights; }, none);
+        float* own = partials_or_null + (split * (long long)g.outputs + first) * weights;
+        auto row = [&](int m) { return m0 + m < outputs ? own + (long long)(m0 + m) * weights : nullptr; };
+        store_tile(sums, n0, weights, row, none);
     } else {
-        store_tile(sums, m0, n0, outputs, weights, [&](int m) { return gw_or_null + (first + m) * weights; }, none);
+        REAL* own = gw_or_null + (long long)first * weights;
+        auto row = [&](int m) { return m0 + m < outputs ? own + (long long)(m0 + m) * weights : nullptr; };
+        store_tile(sums, n0, weights, row, none);
     }
 }

@@ -55,11 +55,11 @@ __device__ __forceinline__ void gemm(
     multiply_slices(sums, source, (end - begin + Shape::DEPTH - 1) / Shape::DEPTH);
     if (partials) {
         float* own = partials + (long long)blockIdx.z * g.M * g.N;
-        auto row = [&](int m) { return own + (long long)m * g.N; };
-        store_tile(sums, m0, n0, g.M, g.N, row, [](int) { return 0.0f; });
+        auto row = [&](int m) { return m0 + m < g.M ? own + (long long)(m0 + m) * g.N : nullptr; };
+        store_tile(sums, n0, g.N, row, [](int) { return 0.0f; });
     } else {
-        auto row = [&](int m) { return c + (long long)m * g.N; };
-        store_tile(sums, m0, n0, g.M, g.N, row, [&](int n) { return bias ? (float)bias[n] : 0.0f; });
+        auto row = [&](int m) { return m0 + m < g.M ? c + (long long)(m0 + m) * g.N : nullptr; };
+        store_tile(sums, n0, g.N, row, [&](int n) { return bias ? (float)bias[n] : 0.0f; });
     }
 }
 

@@ -87,16 +87,16 @@ struct Sums {
 __device__ __forceinline__ int warp_row() { return threadIdx.x / WARP % Shape::WARPS_M * Shape::WARP_M; }
 __device__ __forceinline__ int warp_column() { return threadIdx.x / WARP / Shape::WARPS_M * Shape::WARP_N; }
 
-// Adds the product of two slices.
-template <class A, class B>
-__device__ __forceinline__ void multiply_slice(Sums& sums, const char* a_slice, const char* b_slice) {
+// Adds the product of two slices; load_a(words, m, step) and load_b(words, n, step) fetch their fragments.
+template <class LoadA, class LoadB>
+__device__ __forceinline__ void multiply_slice(Sums& sums, const LoadA& load_a, const LoadB& load_b) {
 #pragma unroll
     for (int step = 0; step < Shape::DEPTH / STEP; ++step) {
         unsigned a[MMA_ROWS][4], b[MMA_COLUMNS / 2][4];
 #pragma unroll
-        for (int i = 0; i < MMA_ROWS; ++i) A::load_a(a[i], a_slice, warp_row() + i * 16, step);
+        for (int i = 0; i < MMA_ROWS; ++i) load_a(a[i], warp_row() + i * 16, step);
 #pragma unroll
-        for (int j = 0; j < MMA_COLUMNS / 2; ++j) B::load_b(b[j], b_slice, warp_column() + j * 16, step);
+        for (int j = 0; j < MMA_COLUMNS / 2; ++j) load_b(b[j], warp_column() + j * 16, step);
         if (sizeof(REAL) == 4) {
 #pragma unroll
             for (int word = 0; word < 4; ++word) {
@@ -154,7 +154,9 @@ __device__ __forceinline__ void multiply_slices(Sums& sums, Source& source, int 
         if (slice + STAGES - 1 < count) start(stage == 0 ? STAGES - 1 : stage - 1);
         commit_copies();  // also where nothing was started, so that the wait counts the same groups
         const char* here = shared + stage * (A::BYTES + B::BYTES);
-        multiply_slice<A, B>(sums, here, here + A::BYTES);
+        multiply_slice(
+            sums, [&](unsigned(&words)[4], int m, int step) { A::load_a(words, here, m, step); },
+            [&](unsigned(&words)[4], int n, int step) { B::load_b(words, here + A::BYTES, n, step); });
         stage = stage == STAGES - 1 ? 0 : stage + 1;
     }
 }
@@ -173,19 +175,17 @@ __device__ __forceinline__ void store_pair(OUT* to, float first, float second) {
     }
 }
 
-// Writes this warp's part of the tile at (m0, n0), as far as it lies inside M x N. row(m) is the address of row m of C;
-// bias(n) is added to column n.
+// Writes this warp's part of the tile, as far as it lies in C. row(m) is the address of row m of the tile, or null
+// outside; the tile's first column is column n0 of N; bias(n) is added to column n.
 template <class Row, class Bias>
-__device__ __forceinline__ void store_tile(
-    const Sums& sums, int m0, int n0, int M, int N, const Row& row, const Bias& bias) {
+__device__ __forceinline__ void store_tile(const Sums& sums, int n0, int N, const Row& row, const Bias& bias) {
     int lane = threadIdx.x % WARP;
 #pragma unroll
     for (int i = 0; i < MMA_ROWS; ++i) {
 #pragma unroll
         for (int below = 0; below < 2; ++below) {
-            int m = m0 + warp_row() + i * 16 + below * 8 + lane / 4;
-            if (m >= M) continue;
-            auto to = row(m);
+            auto to = row(warp_row() + i * 16 + below * 8 + lane / 4);
+            if (!to) continue;
 #pragma unroll
             for (int j = 0; j < MMA_COLUMNS; ++j) {
                 int n = n0 + warp_column() + j * 8 + lane % 4 * 2;

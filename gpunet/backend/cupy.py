@@ -70,6 +70,7 @@ class CupyBackend(KernelBackend):
         self._device = cupy.cuda.Device(index)
         self.arch = int(self._device.compute_capability)
         self.gpu = gpu_name(index)
+        self.max_shared_bytes = int(self._device.attributes["MaxSharedMemoryPerBlockOptin"])
 
     def current(self) -> contextlib.AbstractContextManager[object]:
         """Return a context in which CuPy works on this GPU."""

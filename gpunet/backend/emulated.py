@@ -35,6 +35,7 @@ class EmulatedBackend(KernelBackend):
     device = Device("emulated")
     arch = 90
     gpu = "emulated"
+    max_shared_bytes = emulator.MAX_DYNAMIC_SHARED
 
     def _compile(self, source: kernels.Source, defines: dict[str, str]) -> Callable[[str], Function]:
         modules: dict[str, emulator.RawModule] = {}

@@ -39,12 +39,13 @@ class KernelBackend(Backend):
 
     `launched` counts launches by kernel name, `host_reads` and `host_writes` count transfers. Kernels that
     meet a user's mistake on the device write a code to `error_word`; the next host read raises it. `arch` is the GPU's
-    compute capability times ten, `gpu` the name of its model.
+    compute capability times ten, `max_shared_bytes` what a block may have of shared memory, `gpu` the model's name.
     """
 
     uses_kernels = True
     arch: int
     gpu: str
+    max_shared_bytes: int
 
     def __init__(self) -> None:
         self.launched: Counter[str] = Counter()

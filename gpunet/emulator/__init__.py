@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from gpunet.emulator.arguments import Parameter
 from gpunet.emulator.build import asan_environment, unavailable
-from gpunet.emulator.module import Kernel, RawModule
+from gpunet.emulator.module import MAX_DYNAMIC_SHARED, Kernel, RawModule
 from gpunet.emulator.settings import Settings, configure, settings
 
 __all__ = [
+    "MAX_DYNAMIC_SHARED",
     "Kernel",
     "Parameter",
     "RawModule",

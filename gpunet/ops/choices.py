@@ -119,7 +119,7 @@ def force(choice: Choice) -> Iterator[None]:
 def choose(be: KernelBackend, problem: Problem) -> Choice:
     """Return the kernel for a product."""
     forced = _forced.get()
-    if forced is not None and forced.kernel in problem.kernels:
+    if forced is not None and problem.takes(forced):
         return forced
     _used.add(be.gpu)
     return table(be.gpu).choose(problem)

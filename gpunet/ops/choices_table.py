@@ -19,10 +19,11 @@ __all__ = ["KERNELS", "Choice", "Problem", "Row", "parse", "read", "to_text"]
 # Each op, and the kernels that it can be made by.
 KERNELS = {
     "gemm": ("tensor", "plain"),
-    "conv_forward": ("tensor", "direct", "depthwise", "plain"),
-    "conv_input_gradient": ("tensor", "depthwise", "plain"),
+    "conv_forward": ("halo", "tensor", "direct", "depthwise", "plain"),
+    "conv_input_gradient": ("halo", "tensor", "depthwise", "plain"),
     "conv_weight_gradient": ("tensor", "direct", "depthwise", "plain"),
 }
+_TILED = ("tensor", "halo")
 _DTYPES, _ORDERS = ("tf32", "half", "float32", "float64"), ("nt", "nn", "tn")
 _SPLIT = ("gemm", "conv_weight_gradient")  # ops whose depth can be split
 _SLICES_PER_SPLIT = 4  # fewer, and filling the stages takes longer than multiplying
@@ -48,11 +49,16 @@ class Problem:
     taps: int = 1
     channels: int = 0
     order: str = ""
+    halo_tiles: tuple[Tile, ...] = ()
+
+    def takes(self, choice: Choice) -> bool:
+        """Say whether a kernel can make the product; "halo" in some tiles only."""
+        return choice.kernel in self.kernels and (choice.kernel != "halo" or choice.tile in self.halo_tiles)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A kernel; for "tensor" its tile, and how many blocks splits of the depth shall make together."""
+    """A kernel; for those with tiles its tile, and how many blocks splits of the depth shall make together."""
 
     kernel: str
     tile: Tile = TILES[0]
@@ -79,7 +85,7 @@ class Row:
 
     def fits(self, problem: Problem) -> bool:
         """Say whether all conditions hold, and the kernel can make the product."""
-        if self.choice.kernel not in problem.kernels:
+        if not problem.takes(self.choice):
             return False
         for name, words in self.words.items():
             if getattr(problem, name) not in words:
@@ -95,7 +101,7 @@ class Row:
 
     def as_written(self) -> dict[str, Any]:
         """Return the row's keys and values, as a file has them."""
-        tensor = {"tile": str(self.choice.tile), "blocks": self.choice.blocks} if self.choice.kernel == "tensor" else {}
+        tensor = {"tile": str(self.choice.tile), "blocks": self.choice.blocks} if self.choice.kernel in _TILED else {}
         if tensor.get("blocks") == 1:
             del tensor["blocks"]
         return {**self.conditions, "kernel": self.choice.kernel, **tensor}
@@ -163,8 +169,10 @@ class _Reader:
                 self.fail(f"there is no key {key!r}.", ", ".join((*self.conditions, "kernel", "tile", "blocks")))
         conditions = {key: row[key] for key in self.conditions if key in row}
         choice = self.choice(row)
-        if "tiles" in row and choice.kernel != "tensor":
-            self.fail("tiles counts the row's own tiles, and there is no tile.", 'kernel = "tensor" with a tile')
+        if "tiles" in row and choice.kernel not in _TILED:
+            self.fail(
+                "tiles counts the row's own tiles, and there is no tile.", f"kernel = {_either(_TILED)}, with a tile"
+            )
         words = {"dtype": _DTYPES, "order": _ORDERS}
         return Row(
             conditions,
@@ -175,10 +183,12 @@ class _Reader:
 
     def choice(self, row: Mapping[str, Any]) -> Choice:
         kernel = self.one_of("kernel", KERNELS[self.op], row)
-        if kernel != "tensor":
+        if kernel not in _TILED:
             for key in ("tile", "blocks"):
                 if key in row:
-                    self.fail(f"{key} means nothing here.", f'it beside kernel = "tensor" only, not {kernel!r}')
+                    self.fail(
+                        f"{key} means nothing here.", f"it beside kernel = {_either(_TILED)} only, not {kernel!r}"
+                    )
             return Choice(kernel)
         tiles = {str(tile): tile for tile in TILES}
         tile = tiles[self.one_of("tile", tuple(tiles), row)]

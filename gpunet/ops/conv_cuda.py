@@ -13,15 +13,18 @@ from gpunet.ops import choices, tensor_cores
 from gpunet.ops.choices import Problem
 from gpunet.ops.conv_depthwise import DEPTHWISE, Depthwise
 from gpunet.ops.conv_direct import DIRECT, Direct
+from gpunet.ops.conv_halo import Halo
 from gpunet.ops.conv_plain import PLAIN
 from gpunet.ops.conv_products import Products
 from gpunet.ops.conv_tensor import Tensor
 from gpunet.ops.geometry import Geometry
 from gpunet.ops.reduce import sum_to_channels
+from gpunet.ops.tensor_cores import Tile
 
 __all__ = ["Cuda"]
 
 _SPECIAL: dict[str, Direct | Depthwise] = {"direct": DIRECT, "depthwise": DEPTHWISE}
+_TILED: dict[str, type[Tensor] | type[Halo]] = {"tensor": Tensor, "halo": Halo}
 
 
 def product_sizes(product: str, g: Geometry) -> tuple[int, int, int]:
@@ -45,8 +48,10 @@ class Cuda(Products):
     def _kernels(self, be: KernelBackend, product: str, g: Geometry, dtype: np.dtype[Any]) -> Products:
         """Return what the table of choices names for a product, of those that can make it."""
         able = [name for name, kernels in _SPECIAL.items() if kernels.fits(product, g)]
+        halo_tiles: tuple[Tile, ...] = ()
         if tensor_cores.usable(be, dtype, self._allow_tf32) and Tensor.fits(product, g, dtype):
-            able.append("tensor")
+            able += ["tensor", "halo"]
+            halo_tiles = Halo.tiles(be, product, g, dtype)
         rows, columns, depth = product_sizes(product, g)
         problem = Problem(
             f"conv_{product}",
@@ -59,9 +64,12 @@ class Cuda(Products):
             groups=g.groups,
             taps=g.taps,
             channels=g.channels // g.groups,
+            halo_tiles=halo_tiles,
         )
         choice = choices.choose(be, problem)
-        return Tensor(choice) if choice.kernel == "tensor" else _SPECIAL.get(choice.kernel, PLAIN)
+        if choice.kernel in _TILED:
+            return _TILED[choice.kernel](choice)
+        return _SPECIAL.get(choice.kernel, PLAIN)
 
     def forward(self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
         """Fill y."""

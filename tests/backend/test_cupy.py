@@ -29,6 +29,7 @@ class FakeDevice:
 
     current = 0
     compute_capability = "90"
+    attributes = {"MaxSharedMemoryPerBlockOptin": 227 * 1024}
 
     def __init__(self, id):
         self.id = id

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpunet import ops
-from gpunet.ops import conv_slabs
+from gpunet.ops import conv_halo, conv_slabs
 from gpunet.ops.choices import Choice, force
 from gpunet.ops.tensor_cores import TILES
 from tests.harness.case import Case, Special, assert_close
@@ -16,15 +16,16 @@ KERNELS = {  # forward, input gradient, weight gradient
     "direct": ("direct_forward", "conv_backward_input", "direct_backward_weight"),
     "depthwise": ("depthwise_forward", "depthwise_backward_input", "depthwise_backward_weight"),
     "tensor": ("tensor_conv_forward", "tensor_conv_backward_input", "tensor_conv_backward_weight"),
+    "halo": ("halo_conv_forward", "halo_conv_backward_input", "tensor_conv_backward_weight"),
 }
 
 
-def conv_case(op, x, w, b=True, by="plain", dense=(), bias_passes=1, splits=1, tensor=False, id="", **attrs):
-    """Return a convolution's case, made `by` one kind of kernels, or on `tensor` cores.
+def conv_case(op, x, w, b=True, by="plain", dense=(), bias_passes=1, splits=1, id="", **attrs):
+    """Return a convolution's case, made `by` one kind of kernels.
 
     Arrays named in `dense` (of x, w, y) lie channels-last without a copy.
     """
-    by = "tensor" if tensor else by
+    tensor = by in ("tensor", "halo")
     copies = {"copy_strided": 3 - len(dense)}
     sums = {"sum_splits" if tensor else "sum_axes": 1} if splits > 1 or by in ("direct", "depthwise") else {}
     transposed = "transpose" in op.__name__
@@ -173,37 +174,51 @@ DEPTHWISE_CASES = [
 ]
 
 TENSOR_CASES = [
-    conv_case(ops.conv2d, (2, 8, 5, 6), (12, 8, 3, 2), tensor=True, id="tensor"),
+    conv_case(ops.conv2d, (2, 8, 5, 6), (12, 8, 3, 2), by="halo", id="halo"),
+    conv_case(
+        ops.conv2d,
+        (2, 16, 11, 21),
+        (24, 8, 2, 3),
+        by="halo",
+        id="halo-all",
+        padding=(2, 1),
+        dilation=(3, 2),
+        groups=2,
+        splits=2,
+    ),
+    conv_case(ops.conv3d, (1, 8, 3, 4, 5), (8, 8, 1, 2, 3), by="halo", b=False, id="halo", padding=(0, 1, 1)),
+    conv_case(ops.conv2d, (1, 8, 5, 6), (12, 8, 3, 2), by="tensor", id="tensor", stride=2),
     conv_case(
         ops.conv2d,
         (2, 24, 7, 8),
         (16, 12, 3, 4),
-        tensor=True,
+        by="tensor",
         id="tensor-all",
         stride=(2, 3),
         padding=(1, 2),
         dilation=(1, 2),
         groups=2,
     ),
-    conv_case(ops.conv2d, (1, 36, 9, 9), (68, 36, 2, 2), tensor=True, b=False, id="tensor-ragged-tiles"),
-    conv_case(ops.conv2d, (3, 8, 14, 13), (8, 8, 1, 1), tensor=True, dense="w", splits=5, id="tensor-1x1", stride=1),
-    conv_case(ops.conv2d, (2, 4, 5, 5), (4, 4, 1, 1), tensor=True, dense="w", id="tensor-1x1-strided", stride=3),
+    conv_case(ops.conv2d, (1, 36, 9, 9), (68, 36, 2, 2), by="halo", b=False, id="halo-ragged-tiles"),
+    conv_case(ops.conv2d, (1, 36, 17, 17), (68, 36, 2, 2), by="tensor", b=False, id="tensor-ragged-tiles", stride=2),
+    conv_case(ops.conv2d, (3, 8, 14, 13), (8, 8, 1, 1), by="tensor", dense="w", splits=5, id="tensor-1x1", stride=1),
+    conv_case(ops.conv2d, (2, 8, 5, 5), (4, 8, 1, 1), by="tensor", dense="w", id="tensor-1x1-strided", stride=3),
     conv_case(
         ops.conv3d,
-        (2, 4, 4, 5, 6),
-        (8, 4, 2, 3, 2),
-        tensor=True,
+        (2, 8, 4, 5, 6),
+        (12, 8, 2, 3, 2),
+        by="tensor",
         id="tensor",
         stride=(1, 2, 1),
         padding=(1, 0, 1),
         dilation=(1, 1, 2),
     ),
-    conv_case(ops.conv1d, (3, 8, 11), (8, 4, 3), tensor=True, id="tensor", stride=2, padding=1, groups=2),
+    conv_case(ops.conv1d, (3, 8, 11), (8, 4, 3), by="tensor", id="tensor", stride=2, padding=1, groups=2),
     conv_case(
         ops.conv_transpose2d,
         (2, 8, 4, 5),
         (8, 4, 3, 2),
-        tensor=True,
+        by="tensor",
         id="tensor-all",
         stride=(2, 3),
         padding=(1, 2),
@@ -265,25 +280,42 @@ def blocks_go_round_their_slabs(be):
             assert np.array_equal(be.to_numpy(got), want), (name, x_shape)  # sums of small integers are exact
 
 
-def every_tile_makes_every_product(be):
-    """More than one tile and slice along each axis, all of them ragged; weight gradients alone and in splits."""
+def check_every_tile(be, kernel, products, channels, outputs, splits=0, **attrs):
+    """Compare products (of y, x, w) with the CPU, for every tile: several tiles and slices along each axis, ragged."""
     rng = np.random.default_rng(5)
-    x, w = (np.round(rng.standard_normal(shape), 1) for shape in ((1, 36, 13, 12), (132, 36, 2, 2)))
-    gy = np.round(rng.standard_normal((1, 132, 12, 11)), 1)
-    expected = ops.conv2d(x, w), *ops.conv2d.grad(gy, x, w, needs=("x", "w"))
-    absolute = ops.conv2d(abs(x), abs(w)), *ops.conv2d.grad(abs(gy), abs(x), abs(w), needs=("x", "w"))
+    x, w = (np.round(rng.standard_normal(shape), 1) for shape in ((1, channels, 10, 18), (outputs, channels, 2, 2)))
+    attrs = {"padding": 1, **attrs}
+    gy = np.round(rng.standard_normal(ops.conv2d(x, w, **attrs).shape), 1)
+
+    def make(product, x, w, gy, **attrs):
+        return ops.conv2d(x, w, **attrs) if product == "y" else ops.conv2d.grad(gy, x, w, needs=(product,), **attrs)
+
     device = [be.from_numpy(array.astype(np.float32)) for array in (x, w, gy)]
-    for tile in TILES:
-        for splits in (1, 2):
-            with force(Choice("tensor", tile, splits=splits)):
-                y = ops.conv2d(*device[:2], allow_tf32=True)
-                gradients = ops.conv2d.grad(device[2], *device[:2], needs=("x", "w"), allow_tf32=True)
-            for name, got, want, scale in zip("yxw", (y, *gradients), expected, absolute, strict=True):
-                assert_close(be.to_numpy(got), want, scale.max(), f"{name} {tile} {splits}", tf32=True)
+    for product in products:
+        expected = make(product, x, w, gy, **attrs)
+        magnitude = make(product, abs(x), abs(w), abs(gy), **attrs).max()
+        for tile in TILES:
+            with force(Choice(kernel, tile, splits=splits)):
+                got = be.to_numpy(make(product, *device, allow_tf32=True, **attrs))
+            assert_close(got, expected, magnitude, f"{product} {tile}", tf32=True)
+
+
+def every_tile_of_tensor_cores(be):
+    check_every_tile(be, "tensor", "yxw", 36, 132, stride=2)
+    check_every_tile(be, "tensor", "w", 36, 132, splits=2)
+
+
+def every_tile_with_a_halo(be):
+    """A block makes all tiles, one after the other; what is read are few channels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conv_halo, "MULTIPROCESSORS", 1)
+        check_every_tile(be, "halo", "y", 36, 132)
+        check_every_tile(be, "halo", "x", 132, 36)
 
 
 SPECIALS = [
     Special((*KERNELS["plain"], *KERNELS["direct"], *KERNELS["depthwise"]), infinity_goes_only_where_its_windows_are),
     Special((*KERNELS["direct"], *KERNELS["depthwise"]), blocks_go_round_their_slabs),
-    Special((*KERNELS["tensor"], "sum_splits"), every_tile_makes_every_product),
+    Special((*KERNELS["tensor"], "sum_splits"), every_tile_of_tensor_cores),
+    Special(KERNELS["halo"][:2], every_tile_with_a_halo),
 ]

@@ -57,8 +57,9 @@ def test_every_shipped_row_counts_for_some_product():
     sizes = (1, 8, 33, 64, 65, 100, 1000, 10_000, 100_000)
     for op, rows in read(choices.SHIPPED).items():
         problems = [
-            problem(op, rows, columns, kernels=(kernel, "plain"), arch=arch, groups=groups, taps=9, channels=4)
+            problem(op, rows, columns, 64, (kernel, "plain"), arch=arch, groups=groups, taps=9, halo_tiles=halo)
             for rows, columns, kernel in itertools.product(sizes, sizes, KERNELS[op])
+            for halo in (TILES, (HIGH,), (NARROW,))
             for arch, groups in ((75, 1), (90, 1), (90, 4))
         ]
         first = {next(n for n, row in enumerate(rows) if row.fits(p)) for p in problems}

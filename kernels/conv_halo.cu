@@ -1,0 +1,161 @@
+// Convolution with few channels on tensor cores, stride 1: the input pixels that a tile of outputs sees, its halo
+// included, are loaded once, and each tap of the window only shifts where they are read. The weights stay in shared
+// memory for the life of a block. conv_tensor.cu reads each input once per tap instead.
+// Bound: the rate of mma.sync; memory: the input 1.4 times (for 3 x 3 and tiles of 8 x 16), the output once.
+#ifndef REAL
+#error "define REAL"
+#endif
+#ifndef TILE
+#error "define TILE"
+#endif
+#include "common.cuh"
+#include "tensor.cuh"
+#include "window.cuh"
+
+#define TILE_COLUMNS 16                        // pixels, so that a fragment's 16 rows are one row of the image
+#define TILE_ROWS (Shape::M / TILE_COLUMNS)
+
+// What forward and input gradient differ in: the gradient reads gy, mirrors the window and transposes the weights.
+template <bool BACKWARD>
+struct Halo {
+    using Weights = Slice<Shape::N, !BACKWARD>;  // of one tap, and a slice of the channels
+    const Window& g;
+    int channels, outputs;  // that are read and made, of this group
+    int group, n0;          // this block's first output
+    int rows, columns;      // of a patch: the pixels that a tile sees
+    int slices;             // of the channels
+
+    __device__ Halo(const Window& g)
+        : g(g),
+          channels((BACKWARD ? g.outputs : g.channels) / g.groups),
+          outputs((BACKWARD ? g.channels : g.outputs) / g.groups),
+          group(blockIdx.z),
+          n0(blockIdx.y * Shape::N),
+          rows(TILE_ROWS + (g.window[1] - 1) * g.dilation[1]),
+          columns(TILE_COLUMNS + (g.window[2] - 1) * g.dilation[2]),
+          slices((channels + Shape::DEPTH - 1) / Shape::DEPTH) {}
+
+    __device__ const int (&read_size() const)[3] { return BACKWARD ? g.out_size : g.in_size; }
+    __device__ const int (&made_size() const)[3] { return BACKWARD ? g.in_size : g.out_size; }
+    __device__ int read_channels() const { return BACKWARD ? g.outputs : g.channels; }
+    __device__ int made_channels() const { return BACKWARD ? g.channels : g.outputs; }
+    __device__ int taps() const { return g.window[1] * g.window[2]; }
+    __device__ int weight_bytes() const { return taps() * slices * Weights::BYTES; }
+    __device__ int patch_bytes() const { return rows * columns * slices * (Shape::DEPTH / CHUNK * 16); }
+
+    // Where a chunk of channels of a pixel lies in a patch; pixels are lines as those of a Slice along the depth.
+    __device__ int patch_offset(int slice, int pixel, int chunk) const {
+        using Lines = Slice<Shape::M, true>;
+        return slice * rows * columns * Lines::CHUNKS * 16 + Lines::offset(pixel, chunk);
+    }
+
+    // How far the place of a tap lies from the corner of the patch.
+    __device__ int tap_pixel(int tap) const {
+        int row = tap / g.window[2], column = tap % g.window[2];
+        if (BACKWARD) row = g.window[1] - 1 - row, column = g.window[2] - 1 - column;
+        return row * g.dilation[1] * columns + column * g.dilation[2];
+    }
+
+    // The place in the image of the corner of the patch, along an axis on which the tile begins at `first`.
+    __device__ int corner(int axis, int first) const {
+        int reach = (g.window[axis] - 1) * g.dilation[axis];
+        return BACKWARD ? first + g.padding[axis] - reach : first - g.padding[axis];
+    }
+
+    __device__ void copy_weights(char* to, const REAL* w) const {
+        int per_group = g.outputs / g.groups, depth = g.channels / g.groups;
+        for (int tap = 0; tap < taps(); ++tap) {
+            for (int slice = 0; slice < slices; ++slice) {
+                auto chunk_at = [&](int i) -> const REAL* {
+                    int line = Weights::own_line(i), along = Weights::own_chunk() * CHUNK;
+                    int output = BACKWARD ? slice * Shape::DEPTH + line : n0 + line;
+                    int channel = BACKWARD ? n0 + along : slice * Shape::DEPTH + along;
+                    if (output >= per_group || channel >= depth) return nullptr;
+                    return w + ((long long)(group * per_group + output) * taps() + tap) * depth + channel;
+                };
+                copy_slice<Weights>(to + (tap * slices + slice) * Weights::BYTES, w, chunk_at);
+            }
+        }
+    }
+
+    __device__ void copy_patch(char* to, const REAL* x, const Pixel& tile) const {
+        const int(&size)[3] = read_size();
+        const int chunks = Shape::DEPTH / CHUNK;
+        for (int e = threadIdx.x; e < slices * rows * columns * chunks; e += Shape::THREADS) {
+            int chunk = e % chunks, pixel = e / chunks % (rows * columns), slice = e / chunks / (rows * columns);
+            int row = corner(1, tile.at[1]) + pixel / columns, column = corner(2, tile.at[2]) + pixel % columns;
+            int channel = slice * Shape::DEPTH + chunk * CHUNK;
+            bool inside = (unsigned)row < size[1] && (unsigned)column < size[2] && channel < channels;
+            Pixel in = {tile.n, {tile.at[0], row, column}};
+            const REAL* from = inside ? x + index_of(in, size) * read_channels() + group * channels + channel : x;
+            copy_async(to + patch_offset(slice, pixel, chunk), from, inside);
+        }
+    }
+
+    // Adds what the taps see of a patch.
+    __device__ void multiply(Sums& sums, const char* weights, const char* patch) const {
+        int lane = threadIdx.x % WARP;
+        for (int slice = 0; slice < slices; ++slice) {
+            for (int tap = 0; tap < taps(); ++tap) {
+                const char* b = weights + (tap * slices + slice) * Weights::BYTES;
+                int corner = tap_pixel(tap);
+                multiply_slice(
+                    sums,
+                    [&](unsigned(&words)[4], int m, int step) {
+                        int pixel = corner + m / TILE_COLUMNS * columns + lane % 16;
+                        load_matrices(words, patch + patch_offset(slice, pixel, step * 2 + lane / 16));
+                    },
+                    [&](unsigned(&words)[4], int n, int step) { Weights::load_b(words, b, n, step); });
+            }
+        }
+    }
+};
+
+// Each block makes tiles number blockIdx.x, blockIdx.x + gridDim.x, ... of 16 columns of pixels x Shape::N outputs of a
+// group; while it multiplies one patch, the next one is on its way.
+template <bool BACKWARD>
+__device__ __forceinline__ void convolve(REAL* y, const REAL* x, const REAL* w, const REAL* bias, const Window& g) {
+    extern __shared__ __align__(128) char shared[];
+    Halo<BACKWARD> halo(g);
+    const int(&size)[3] = halo.made_size();
+    const int tiles_of[3] = {
+        size[0], (size[1] + TILE_ROWS - 1) / TILE_ROWS, (size[2] + TILE_COLUMNS - 1) / TILE_COLUMNS};
+    auto tile_at = [&](int number) {
+        Pixel tile = pixel_of(number, tiles_of);
+        tile.at[1] *= TILE_ROWS, tile.at[2] *= TILE_COLUMNS;
+        return tile;
+    };
+    int tiles = pixels(g.batch, tiles_of), first_output = halo.group * halo.outputs;
+    char* patches = shared + halo.weight_bytes();
+    halo.copy_weights(shared, w);
+    halo.copy_patch(patches, x, tile_at(blockIdx.x));
+    commit_copies();
+    for (int number = blockIdx.x, buffer = 0; number < tiles; number += gridDim.x, buffer ^= 1) {
+        if (number + gridDim.x < tiles)
+            halo.copy_patch(patches + (buffer ^ 1) * halo.patch_bytes(), x, tile_at(number + gridDim.x));
+        commit_copies();
+        wait_for_copies<1>();
+        __syncthreads();  // weights and patch are complete
+        Sums sums = {};
+        halo.multiply(sums, shared, patches + buffer * halo.patch_bytes());
+        Pixel tile = tile_at(number);
+        auto row = [&](int m) -> REAL* {
+            Pixel pixel = {tile.n, {tile.at[0], tile.at[1] + m / TILE_COLUMNS, tile.at[2] + m % TILE_COLUMNS}};
+            if (pixel.at[1] >= size[1] || pixel.at[2] >= size[2]) return nullptr;
+            return y + index_of(pixel, size) * halo.made_channels() + first_output;
+        };
+        store_tile(sums, halo.n0, halo.outputs, row, [&](int n) { return bias ? (float)bias[first_output + n] : 0.0f; });
+        __syncthreads();  // everybody has read the patch before its place is taken
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(Shape::THREADS) halo_conv_forward(
+    REAL* y, const REAL* x, const REAL* w, const REAL* bias_or_null, Window g) {
+    convolve<false>(y, x, w, bias_or_null, g);
+}
+
+// With a bias it is the forward of transposed convolution.
+extern "C" __global__ void __launch_bounds__(Shape::THREADS) halo_conv_backward_input(
+    REAL* gx, const REAL* gy, const REAL* w, const REAL* bias_or_null, Window g) {
+    convolve<true>(gx, gy, w, bias_or_null, g);
+}
