@@ -237,23 +237,31 @@ def infinity_goes_only_where_its_windows_are(be):
     Pixels: in the middle; the last, beyond which taps and pixels of a tile end; the second one of the second split of a
     weight's gradient, in the midst of a slice of a tile.
     """
-    side = 23
-    for outputs, channels, groups in ((2, 5, 1), (2, 3, 1), (6, 1, 6)):
-        w, gy = np.ones((outputs, channels, 3, 3), np.float32), np.ones((1, outputs, side, side), np.float32)
+    side, tf32 = 23, {"allow_tf32": True}
+    for outputs, channels, attrs in (
+        (2, 5, {}),
+        (2, 3, {}),
+        (6, 1, {"groups": 6}),
+        (8, 8, tf32),
+        (8, 12, {**tf32, "stride": 2}),
+    ):
+        attrs = {"padding": 1, **attrs}
+        x_ones = np.ones((1, channels * attrs.get("groups", 1), side, side), np.float32)
+        w = np.ones((outputs, channels, 3, 3), np.float32)
+        gy = np.ones(ops.conv2d(x_ones, w, **attrs).shape, np.float32)
         for pixel in ((5, 6), (side - 1, side - 1), divmod(-(-side * side // 2) + 1, side)):
-            x, gy_infinite = np.ones((1, channels * groups, side, side), np.float32), gy.copy()
-            x[0, 0][pixel] = gy_infinite[0, 0][pixel] = np.inf
+            x, gy_infinite = x_ones.copy(), gy.copy()
+            x[0, 0][pixel] = gy_infinite[0, 0].flat[-1 if pixel[0] == side - 1 else 40] = np.inf
             calls = (
                 (ops.conv2d, (x, w)),
                 (ops.conv2d_weight, (x, w.shape, gy)),
                 (ops.conv2d_input, (x.shape, w, gy_infinite)),
             )
             for op, args in calls:
-                expected = op(*args, padding=1, groups=groups)
-                on_device = (be.from_numpy(a) if isinstance(a, np.ndarray) else a for a in args)
-                found = be.to_numpy(op(*on_device, padding=1, groups=groups))
+                expected = op(*args, **attrs)
+                found = be.to_numpy(op(*(be.from_numpy(a) if isinstance(a, np.ndarray) else a for a in args), **attrs))
                 assert np.isinf(expected).any() and not np.isnan(expected).any()
-                assert np.array_equal(found, expected), (op.__name__, channels, groups, pixel)
+                assert np.array_equal(found, expected), (op.__name__, channels, attrs, pixel)
 
 
 def blocks_go_round_their_slabs(be):
@@ -314,7 +322,7 @@ def every_tile_with_a_halo(be):
 
 
 SPECIALS = [
-    Special((*KERNELS["plain"], *KERNELS["direct"], *KERNELS["depthwise"]), infinity_goes_only_where_its_windows_are),
+    Special(tuple({name for names in KERNELS.values() for name in names}), infinity_goes_only_where_its_windows_are),
     Special((*KERNELS["direct"], *KERNELS["depthwise"]), blocks_go_round_their_slabs),
     Special((*KERNELS["tensor"], "sum_splits"), every_tile_of_tensor_cores),
     Special(KERNELS["halo"][:2], every_tile_with_a_halo),
