@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpunet.backend import kernels
+from gpunet.backend import cubins, kernels
 from gpunet.backend.base import Array
 from gpunet.backend.device import Device
 from gpunet.backend.kernel_backend import Function, KernelBackend
 from gpunet.errors import DeviceError, OutOfMemoryError, layout_message
 
-__all__ = ["CupyBackend", "gpu_name", "unavailable"]
+__all__ = ["CupyBackend", "archs", "gpu_name", "unavailable"]
 
 _FREE_SHARED = 48 * 1024  # bytes of dynamic shared memory that a kernel gets without asking
 _HINT = 'pip install "gpunet[cuda12]" (or cuda13), with an NVIDIA driver on the machine'
@@ -38,6 +38,14 @@ def unavailable() -> str | None:
         return None if int(x[0]) == 7 else "a trial kernel returned a wrong value"
     except Exception as error:  # whatever CuPy, NVRTC or the driver raise: the GPU is not usable
         return f"a trial kernel failed: {type(error).__name__}: {error}"
+
+
+def archs() -> list[int]:
+    """Return the compute capabilities of all GPUs here, times ten."""
+    import cupy
+
+    count = cupy.cuda.runtime.getDeviceCount()
+    return sorted({int(cupy.cuda.Device(index).compute_capability) for index in range(count)})
 
 
 def gpu_name(index: int) -> str:
@@ -87,9 +95,17 @@ class CupyBackend(KernelBackend):
             problem = f"no memory for an array of shape {shape} {dtype}: {error}."
             raise OutOfMemoryError(layout_message(str(self.device), problem, hint="use a smaller batch")) from None
 
+    def _nvrtc_version(self) -> str:
+        """Return the version of the compiler that CuPy uses."""
+        return ".".join(map(str, self.xp.cuda.nvrtc.getVersion()))
+
     def _compile(self, source: kernels.Source, defines: dict[str, str]) -> Callable[[str], Function]:
-        options = tuple(f"-D{macro}={value}" for macro, value in defines.items())
-        module = self.xp.RawModule(code=source.text, options=options)
+        prebuilt = cubins.find(source, defines, self.arch, self._nvrtc_version())
+        if prebuilt:
+            module = self.xp.RawModule(path=str(prebuilt))
+        else:
+            options = tuple(f"-D{macro}={value}" for macro, value in defines.items())
+            module = self.xp.RawModule(code=source.text, options=options)
 
         def find(name: str) -> Function:
             with self._device:

@@ -305,6 +305,8 @@ MACRO_VALUES = {
     ),  # rows, columns, bytes of depth: kernels/tensor.cuh
 }
 
+LEAST_TILED_ARCH = 80  # tensor cores that multiply TF32 and bfloat16; GPUs before never run a kernel with a TILE
+
 
 def variants(file: str) -> list[dict[str, str]]:
     """Return every set of macro definitions that a kernel file is compiled with."""

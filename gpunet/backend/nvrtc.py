@@ -19,13 +19,13 @@ from pathlib import Path
 from gpunet.backend.kernels import Source
 from gpunet.errors import KernelError, layout_message
 
-__all__ = ["ARCHS", "CompileError", "Compiled", "Usage", "compile_source", "unavailable", "version"]
+__all__ = ["ARCHS", "OPTIONS", "CompileError", "Compiled", "Usage", "compile_source", "unavailable", "version"]
 
 # The GPU generations that gpunet is checked for: T4, A100, RTX 30, RTX 40, H100, B200, RTX 50.
 ARCHS = (75, 80, 86, 89, 90, 100, 120)
 
 # What CuPy passes to NVRTC for a RawModule, and: report what kernels use, registers that spill to memory too.
-_OPTIONS = ("-std=c++17", "-ftz=true", "--device-as-default-execution-space")
+OPTIONS = ("-std=c++17", "-ftz=true", "--device-as-default-execution-space")
 _CHECKS = ("--ptxas-options=-v", "--ptxas-options=--warn-on-spills")
 _STRICT = "--ptxas-options=-Werror"
 
@@ -125,7 +125,7 @@ def compile_source(source: Source, defines: Mapping[str, str], arch: int, *, all
         CompileError: it refuses the text, or a kernel spills registers.
     """
     library = _require()
-    options = [*_OPTIONS, *_CHECKS, f"-arch=sm_{arch}", *(f"-D{k}={v}" for k, v in defines.items())]
+    options = [*OPTIONS, *_CHECKS, f"-arch=sm_{arch}", *(f"-D{k}={v}" for k, v in defines.items())]
     if not allow_spills:
         options.append(_STRICT)
     program = ctypes.c_void_p()

@@ -144,13 +144,14 @@ def _own_text() -> str:
     return "\0".join((HERE / name).read_text(encoding="utf-8") for name in (*HEADERS, "worker.h", *RUNTIME_SOURCES))
 
 
-def _wanted_cache(environment: Mapping[str, str]) -> Path | None:
+def wanted_cache(environment: Mapping[str, str], kind: str) -> Path | None:
+    """Return a folder in $GPUNET_CACHE_DIR, else in $XDG_CACHE_HOME/gpunet, else in ~/.cache/gpunet."""
     if environment.get("GPUNET_CACHE_DIR"):
-        return Path(environment["GPUNET_CACHE_DIR"], "emulator").absolute()
+        return Path(environment["GPUNET_CACHE_DIR"], kind).absolute()
     if environment.get("XDG_CACHE_HOME"):
-        return Path(environment["XDG_CACHE_HOME"], "gpunet", "emulator").absolute()
+        return Path(environment["XDG_CACHE_HOME"], "gpunet", kind).absolute()
     try:
-        return Path.home() / ".cache" / "gpunet" / "emulator"
+        return Path.home() / ".cache" / "gpunet" / kind
     except RuntimeError:  # a user without a home, as in some containers
         return None
 
@@ -159,12 +160,12 @@ _fallback: dict[Path | None, Path] = {}
 
 
 def cache_directory() -> Path:
-    """Where compiled kernels lie: $GPUNET_CACHE_DIR/emulator, else $XDG_CACHE_HOME/gpunet, else ~/.cache/gpunet.
+    """Where compiled kernels lie: the folder emulator of `wanted_cache`.
 
     A folder that is not there and cannot be made, or cannot be written, is replaced by a temporary one, which goes
     when this process ends.
     """
-    wanted = _wanted_cache(os.environ)
+    wanted = wanted_cache(os.environ, "emulator")
     if wanted in _fallback:
         return _fallback[wanted]
     if wanted is not None:

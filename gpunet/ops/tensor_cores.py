@@ -58,7 +58,7 @@ TILES = tuple(Tile(*map(int, macro.split(","))) for macro in kernels.MACRO_VALUE
 
 def usable(be: KernelBackend, dtype: np.dtype[Any], allow_tf32: bool) -> bool:
     """Say whether tensor cores take a dtype here: 16-bit floats, and float32 where it may be rounded to TF32."""
-    return be.arch >= 80 and (is_half(dtype) or (dtype == np.float32 and allow_tf32))
+    return be.arch >= kernels.LEAST_TILED_ARCH and (is_half(dtype) or (dtype == np.float32 and allow_tf32))
 
 
 def chunk(dtype: np.dtype[Any]) -> int:

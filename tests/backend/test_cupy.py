@@ -5,14 +5,17 @@ What CuPy and a GPU make of it, the suite says where there is one: pytest --back
 
 from __future__ import annotations
 
+import json
 import sys
 import types
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from gpunet import backend, emulator, ops
-from gpunet.backend import Device, cupy, emulated, emulated_array, emulated_xp, kernels
+from gpunet.backend import Device, cubins, cupy, emulated, emulated_array, emulated_xp, kernels
 from gpunet.data import RandomInvert
 from gpunet.errors import DeviceError, OutOfMemoryError
 from gpunet.ops import choices, tensor_cores
@@ -67,11 +70,26 @@ class ndarray(emulated_array.ndarray):
 ndarray.__module__ = "cupy"
 
 
+NVRTC = (12, 9)
+
+
+def machine_code(source, defines):
+    """Return what stands for machine code: the text and the options, which the emulator compiles when it is loaded."""
+    return json.dumps([source.text, [f"-D{macro}={value}" for macro, value in defines.items()]]).encode()
+
+
 class RawModule:
     """cupy.RawModule: kernels run on the current device, for which they must be compiled, on its arrays."""
 
-    def __init__(self, *, code, options):
-        assert isinstance(code, str) and isinstance(options, tuple)
+    from_files: ClassVar[list[str]] = []
+
+    def __init__(self, *, code=None, options=None, path=None):
+        if path is not None:
+            assert code is options is None and isinstance(path, str)
+            self.from_files.append(path)
+            code, options = json.loads(Path(path).read_bytes())
+        else:
+            assert isinstance(code, str) and isinstance(options, tuple)
         self.source = kernels.parse("fake", code)
         self.module = emulator.RawModule(code=code, options=options)
 
@@ -89,8 +107,8 @@ class RawModule:
 
 
 @pytest.fixture
-def gpu(monkeypatch):
-    """Return the backend of the second GPU, while the first one is current."""
+def gpu(monkeypatch, tmp_path):
+    """Return the backend of the second GPU, while the first one is current; no kernel is compiled ahead."""
     if reason := emulator.unavailable():
         missing("emulated", reason)
     runtime = types.SimpleNamespace(
@@ -99,10 +117,13 @@ def gpu(monkeypatch):
     memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemory)
     fake = types.ModuleType("cupy")
     vars(fake).update({name: value for name, value in vars(emulated_xp).items() if not name.startswith("_")})
-    fake.cuda = types.SimpleNamespace(Device=FakeDevice, runtime=runtime, memory=memory)
+    nvrtc = types.SimpleNamespace(getVersion=lambda: NVRTC)
+    fake.cuda = types.SimpleNamespace(Device=FakeDevice, runtime=runtime, memory=memory, nvrtc=nvrtc)
     fake.ndarray, fake.empty, fake.RawModule = ndarray, ndarray, RawModule
     monkeypatch.setitem(sys.modules, "cupy", fake)
     monkeypatch.setattr(cupy, "unavailable", lambda: None)
+    monkeypatch.setattr(cubins, "folder", lambda: tmp_path)
+    RawModule.from_files.clear()
     for module in (emulated_array, emulated_xp):
         monkeypatch.setattr(module, "ndarray", ndarray)  # what functions of the stand-in make
     backend.get.cache_clear()
@@ -145,6 +166,45 @@ def test_gpus_without_tf32_multiply_in_float32(gpu, monkeypatch):
     assert not tensor_cores.usable(gpu, np.dtype(np.float32), allow_tf32=False)
     assert tensor_cores.usable(gpu, np.dtype(np.float16), allow_tf32=False)
     assert not tensor_cores.usable(gpu, np.dtype(np.float64), allow_tf32=True)
+
+
+def relu(gpu):
+    x = np.array([-1, 0, 2], np.float32)
+    return gpu.to_numpy(ops.relu(gpu.from_numpy(x))).tolist() == [0, 0, 2]
+
+
+def test_machine_code_that_was_compiled_ahead_is_loaded(gpu):
+    source, macros = kernels.load("activation.cu"), {"REAL": "float"}
+    path = cubins.store(source, macros, 90, "12.9", machine_code(source, macros))
+    assert relu(gpu)
+    assert RawModule.from_files == [str(path)]  # and copies were compiled: there is no such file for them
+
+
+def test_machine_code_of_anything_else_is_never_loaded(gpu, monkeypatch):
+    source, macros = kernels.load("activation.cu"), {"REAL": "float"}
+    newer = kernels.parse("activation.cu", source.text + "\n")
+    for stale in (
+        (newer, macros, 90, "12.9"),
+        (source, {"REAL": "double"}, 90, "12.9"),
+        (source, macros, 80, "12.9"),
+        (source, macros, 90, "13.0"),
+        (kernels.load("pool.cu"), macros, 90, "12.9"),
+    ):
+        cubins.store(*stale, b"it would crash")
+    assert relu(gpu) and RawModule.from_files == []
+
+
+def test_damaged_machine_code_is_compiled_again(gpu):
+    source, macros = kernels.load("activation.cu"), {"REAL": "float"}
+    path = cubins.store(source, macros, 90, "12.9", machine_code(source, macros))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.warns(UserWarning, match=r"activation-sm_90-.*\.cubin is not used: it was changed"):
+        assert relu(gpu)
+    assert RawModule.from_files == []
+
+
+def test_the_architectures_and_names_of_the_gpus_here(gpu):
+    assert cupy.archs() == [90] and gpu.gpu == "Fake GPU 1"
 
 
 def test_a_lack_of_memory_says_for_what(gpu):

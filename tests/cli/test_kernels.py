@@ -176,7 +176,7 @@ ERRORS = [
     (["compile", "gone.cu"], "gone.cu: the file cannot be read: No such file"),
     (["compile", "typed.cu"], "typed.cu: the file needs the macro REAL."),
     (["compile", "conv.cu", "-D", "REAL=int"], "conv.cu: there is no such variant.\n  expected REAL: float, double"),
-    (["compile", "-D", "TILE=3"], "gpunet's kernels have no macro TILE"),
+    (["compile", "-D", "BRICK=3"], "gpunet's kernels have no macro BRICK"),
     (["compile", "fine.cu", "--arch", "1"], "does not compile for [1]"),
     (["check", "gone.cu"], "gone.cu: the file cannot be read"),
     (

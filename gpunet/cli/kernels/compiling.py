@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from gpunet.backend import check, kernels, nvrtc
+from gpunet.cli.archs import add_arch, require_supported
 from gpunet.cli.kernels.sources import add_defines, in_words, sources, variants
 from gpunet.errors import KernelError
 
@@ -43,20 +44,11 @@ def add_parser(actions: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("files", nargs="*", metavar="FILE.cu", help="your kernel files (default: gpunet's own)")
-    parser.add_argument(
-        "--arch", type=_archs, metavar="75,80,...", help=f"architectures (default: {','.join(map(str, nvrtc.ARCHS))})"
-    )
+    add_arch(parser, ",".join(map(str, nvrtc.ARCHS)))
     add_defines(parser)
     parser.add_argument("--json", action="store_true", help="write JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=run)
-
-
-def _archs(text: str) -> list[int]:
-    words = [word.strip().removeprefix("sm_") for word in text.split(",")]
-    if not all(word.isdecimal() for word in words):
-        raise argparse.ArgumentTypeError(f"expected numbers such as 75,80,90, got {text!r}")
-    return list(dict.fromkeys(map(int, words)))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -66,9 +58,7 @@ def run(options: argparse.Namespace) -> int:
     if unknown and all(own for _, own in found):
         raise KernelError(f"gpunet's kernels have no macro {', '.join(sorted(unknown))}; list: gpunet kernels list")
     archs = options.arch or list(nvrtc.ARCHS)
-    if wrong := sorted(set(archs) - set(nvrtc.supported_archs())):
-        supported = ", ".join(map(str, nvrtc.supported_archs()))
-        raise KernelError(f"NVRTC {nvrtc.version()} does not compile for {wrong}; it does for {supported}")
+    require_supported(archs)
     jobs = [(s, defines, arch) for s, own in found for defines in variants(s, own, options.defines) for arch in archs]
     rows = list(itertools.chain.from_iterable(_in_parallel(jobs, options.quiet)))
     if options.json:
