@@ -1,19 +1,21 @@
 // The plain tiled matrix product that every GEMM and convolution shares: C = A * B without tensor cores.
 // It is the oracle of faster kernels, in IEEE arithmetic of type ACC.
+#include "vector.cuh"
 
 #define TILE 64        // a block of 256 threads makes a 64 x 64 tile of C
 #define DEPTH 16       // ... from slices that are 16 deep
 #define PER_THREAD 4   // each thread owns 4 x 4 elements of it
 #define THREADS 256
-#define PADDED (TILE + 4)
+#define PADDED (TILE + 4)  // rows of vectors, of which 8 begin in different banks
 
 // An operand is a functor: operand(i, k) returns element i of slice k, or 0 outside; i is a row of A or a
 // column of B. DEPTH_FASTEST says which of the two indices is adjacent in memory, so that loads coalesce.
 template <class Operand>
 __device__ __forceinline__ void load_slice(ACC (&slice)[DEPTH][PADDED], const Operand& operand, int first, int k0) {
     for (int e = threadIdx.x; e < TILE * DEPTH; e += THREADS) {
-        int i = Operand::DEPTH_FASTEST ? e / DEPTH : e % TILE;
-        int k = Operand::DEPTH_FASTEST ? e % DEPTH : e / TILE;
+        // A warp takes neighbours in memory, and writes to different banks: 32 elements, or 8 slices of 4.
+        int i = Operand::DEPTH_FASTEST ? e / 8 % TILE : e % TILE;
+        int k = Operand::DEPTH_FASTEST ? e % 8 + e / (8 * TILE) * 8 : e / TILE;
         slice[k][i] = operand(first + i, k0 + k);
     }
 }
@@ -23,8 +25,7 @@ __device__ __forceinline__ void load_slice(ACC (&slice)[DEPTH][PADDED], const Op
 template <class A, class B>
 __device__ __forceinline__ void multiply_tile(
     ACC (&sum)[PER_THREAD][PER_THREAD], const A& a, const B& b, int m0, int n0, int k_begin, int k_end) {
-    __shared__ ACC a_slice[DEPTH][PADDED];
-    __shared__ ACC b_slice[DEPTH][PADDED];
+    __shared__ __align__(16) ACC a_slice[DEPTH][PADDED], b_slice[DEPTH][PADDED];
     int row = threadIdx.x / (TILE / PER_THREAD) * PER_THREAD;
     int column = threadIdx.x % (TILE / PER_THREAD) * PER_THREAD;
     for (int k0 = k_begin; k0 < k_end; k0 += DEPTH) {
@@ -32,10 +33,12 @@ __device__ __forceinline__ void multiply_tile(
         load_slice(b_slice, b, n0, k0);
         __syncthreads();  // the slices are complete
         for (int k = 0; k < DEPTH; ++k) {
+            auto a_part = load_vector<ACC, PER_THREAD>(&a_slice[k][row]);
+            auto b_part = load_vector<ACC, PER_THREAD>(&b_slice[k][column]);
 #pragma unroll
             for (int i = 0; i < PER_THREAD; ++i) {
 #pragma unroll
-                for (int j = 0; j < PER_THREAD; ++j) sum[i][j] += a_slice[k][row + i] * b_slice[k][column + j];
+                for (int j = 0; j < PER_THREAD; ++j) sum[i][j] += a_part.at[i] * b_part.at[j];
             }
         }
         __syncthreads();  // everybody has read them before the next pair is loaded

@@ -20,7 +20,8 @@ from gpunet.errors import KernelError, layout_message
 
 HERE = Path(__file__).parent
 HEADERS = ("runtime.h", "cuda.h", "tensor_core.h")
-RUNTIME_SOURCES = ("runtime.cpp", "race.cpp", "async_copy.cpp")
+RUNTIME_HEADERS = ("worker.h", "callbacks.h")
+RUNTIME_SOURCES = ("runtime.cpp", "race.cpp", "banks.cpp", "async_copy.cpp")
 
 # A multiply and an add contract to one fused operation, as nvcc does it, and -march=native makes that an
 # instruction instead of a library call. Results therefore differ between kinds of CPU (the cache key has its
@@ -35,17 +36,17 @@ _COMMON = [
 _KERNEL = ["-fno-strict-aliasing", "-fmax-errors=5", "-DGPUNET_EMULATOR=1"]
 _LINK = ["-shared", "-Wl,-Bsymbolic"]
 
+# Instrumented like ThreadSanitizer, but the callbacks are our own (callbacks.h) and libtsan is never linked.
+_INSTRUMENTED = ["-O1", "-g", "-DGPUNET_INSTRUMENTED", "-fsanitize=thread", "--param=tsan-instrument-func-entry-exit=0"]
+
 # Frames are bounded because a fiber's stack is (runtime.cpp: 64 KiB, asan 256 KiB).
 _MODE_KERNEL = {
     "fast": ["-O2", "-Werror=frame-larger-than=49152"],
-    # Instrumented like ThreadSanitizer, but the callbacks are race.cpp's own and libtsan is never linked.
-    "race": [
-        "-O1",
-        "-g",
-        "-DGPUNET_RACE",
-        "-fsanitize=thread",
-        "--param=tsan-instrument-func-entry-exit=0",
-        "-Werror=frame-larger-than=49152",
+    "race": [*_INSTRUMENTED, "-Werror=frame-larger-than=49152"],
+    # A vector that is moved as a whole stays one access, and cuda.h alone tells of a memcpy.
+    "banks": [
+        *(*_INSTRUMENTED, "-fno-tree-sra", "-Werror=frame-larger-than=49152"),
+        *("-fno-builtin-memcpy", "-fno-builtin-memmove", "-fno-builtin-memset"),
     ],
     "asan": [
         "-O1",
@@ -59,10 +60,11 @@ _MODE_KERNEL = {
 _MODE_RUNTIME = {
     "fast": ["-O2"],
     "race": ["-O2", "-DGPUNET_RACE"],
+    "banks": ["-O2", "-DGPUNET_BANKS"],
     "asan": ["-O1", "-g", "-DGPUNET_ASAN", "-fsanitize=address"],
 }
 _ANY_PATH = "surrogateescape"  # how Python keeps a path that is no text in the locale's encoding
-_MODE_LINK: dict[str, list[str]] = {"fast": [], "race": [], "asan": ["-fsanitize=address,undefined"]}
+_MODE_LINK: dict[str, list[str]] = {"fast": [], "race": [], "banks": [], "asan": ["-fsanitize=address,undefined"]}
 
 
 @functools.cache
@@ -141,7 +143,8 @@ def _key(*parts: str) -> str:
 
 @functools.cache
 def _own_text() -> str:
-    return "\0".join((HERE / name).read_text(encoding="utf-8") for name in (*HEADERS, "worker.h", *RUNTIME_SOURCES))
+    names = (*HEADERS, *RUNTIME_HEADERS, *RUNTIME_SOURCES)
+    return "\0".join((HERE / name).read_text(encoding="utf-8") for name in names)
 
 
 def wanted_cache(environment: Mapping[str, str], kind: str) -> Path | None:
@@ -317,17 +320,20 @@ def _dynamic_shared(match: re.Match[str]) -> str:
     return f"GPUNET_DYNAMIC_SHARED({' '.join(kind.split())}, {name});" + "\n" * match.group().count("\n")
 
 
-def source_line(library_path: Path, offset: int) -> str:
-    """'file.cu:12' of an address in a compiled library, or '' where it is unknown.
+def source_lines(library_path: Path, offsets: Sequence[int]) -> list[str]:
+    """'file.cu:12' of each address in a compiled library, or '' where it is unknown.
 
     Of an inlined function 'helper.cuh:3 from file.cu:12', without the emulator's own like __ldg.
     """
-    if shutil.which("addr2line") is None:
-        return ""
-    lines = _run(["addr2line", "-i", "-e", str(library_path), hex(offset)]).stdout.splitlines()
-    frames = [os.path.basename(line.partition(" (discriminator ")[0]) for line in lines]  # innermost first
-    known = [frame for frame in frames if not frame.startswith("?") and not frame.endswith((":?", ":0"))]
-    return " from ".join(frame for frame in known if frame.rpartition(":")[0] not in HEADERS)
+    if shutil.which("addr2line") is None or not offsets:
+        return [""] * len(offsets)
+    output = _run(["addr2line", "-a", "-i", "-e", str(library_path), *map(hex, offsets)]).stdout
+    places = []
+    for lines in re.split(r"^0x\w+\n", output, flags=re.MULTILINE)[1:]:  # the frames of an address, innermost first
+        frames = [os.path.basename(line.partition(" (discriminator ")[0]) for line in lines.splitlines()]
+        known = [frame for frame in frames if not frame.startswith("?") and not frame.endswith((":?", ":0"))]
+        places.append(" from ".join(frame for frame in known if frame.rpartition(":")[0] not in HEADERS))
+    return places
 
 
 def shared_variable(library_path: Path, offset: int) -> str:

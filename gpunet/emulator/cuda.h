@@ -308,7 +308,7 @@ static inline unsigned umax(unsigned a, unsigned b) { return max(a, b); }
 
 // ---------------------------------------------------------------- memory
 
-// Inlined always, so that a race report finds the kernel's line round them (build.source_line).
+// Inlined always, so that a report finds the kernel's line round them (build.source_line).
 template <class T> static __forceinline__ T __ldg(const T* p) { return *p; }
 template <class T> static __forceinline__ T __ldca(const T* p) { return *p; }
 template <class T> static __forceinline__ T __ldcg(const T* p) { return *p; }
@@ -330,7 +330,7 @@ __attribute__((no_sanitize("thread"))) static T exchange(T* address, Change chan
 }
 template <class T, class Change>
 static __forceinline__ T atomic(T* address, Change change) {
-#ifdef GPUNET_RACE
+#ifdef GPUNET_INSTRUMENTED
     gpunet_access(address, sizeof(T), GPUNET_ATOMIC);
 #endif
     return exchange(address, change);
@@ -369,7 +369,7 @@ GPUNET_ATOMIC_TYPE(atomicDec, unsigned, old == 0 || old > value ? value : old - 
 GPUNET_ATOMIC_CAS(int) GPUNET_ATOMIC_CAS(unsigned) GPUNET_ATOMIC_CAS(unsigned long long)
 GPUNET_ATOMIC_CAS(unsigned short)
 
-#ifdef GPUNET_RACE
+#ifdef GPUNET_INSTRUMENTED
 // The compiler instruments what a kernel does, not what libc does for it.
 namespace gpunet {
 template <void* (*function)(void*, const void*, size_t)>

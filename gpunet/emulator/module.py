@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 import operator
 import os
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from gpunet.emulator import build
+from gpunet.emulator import banks, build
 from gpunet.emulator.arguments import (
     CParameter,
     Misfit,
@@ -59,7 +60,7 @@ class RawModule:
         code: CUDA C++ text; every kernel in it is declared extern "C" __global__ void.
         path: a file with such text, instead of `code`.
         options: for the compiler: "-DNAME=value" and "-Idirectory".
-        mode: 'fast', 'race' or 'asan'; None takes it from `settings`.
+        mode: 'fast', 'race', 'banks' or 'asan'; None takes it from `settings`.
         name: what `code` is called in messages.
 
     Attributes:
@@ -108,6 +109,9 @@ class RawModule:
         self._launch = runtime.gpunet_launch
         self._launch.argtypes = _LAUNCH_TYPES
         self._launch.restype = ctypes.c_char_p
+        if self.mode == "banks":
+            self._shared_access = runtime.gpunet_shared_access
+            self._shared_access.restype = ctypes.POINTER(banks.CSharedAccess)
         self._kernels: dict[str, _CKernel] = {}
         first = _CKernel.in_dll(self._library, "gpunet_kernels")
         table = ctypes.cast(ctypes.pointer(first), ctypes.POINTER(_CKernel))
@@ -116,6 +120,20 @@ class RawModule:
             self._kernels[table[number].name.decode()] = table[number]
             number += 1
         self.names: tuple[str, ...] = tuple(self._kernels)
+
+    @functools.cached_property
+    def _begin(self) -> int | None:
+        """Where the library begins in memory, None where that is not known."""
+        try:
+            maps = os.fsdecode(Path("/proc/self/maps").read_bytes()).splitlines()
+        except OSError:
+            return None
+        mapped = os.path.realpath(self._path)
+        return next((int(line.split("-")[0], 16) for line in maps if line.endswith(mapped)), None)
+
+    def _offset(self, return_address: int) -> int:
+        """The place in the library of a call, of which the address is known that it returns to."""
+        return return_address - (self._begin or 0) - 1
 
     def get_function(self, name: str) -> Kernel:
         """A kernel by name.
@@ -210,6 +228,8 @@ class Kernel:
         )
         if message is not None:
             raise KernelError(f"{self.name}: {self._in_words(message.decode(errors='replace'), args)}")
+        if self._module.mode == "banks":
+            banks.record(self.name, self._module._path, self._module._offset, self._module._shared_access)
 
     def check(self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], shared_mem: int = 0) -> None:
         """Raise what a launch with these arguments would refuse, without launching.
@@ -291,7 +311,7 @@ class Kernel:
             return "memory outside the arguments"
 
         def site(match: re.Match[str]) -> str:
-            line = _line_of(self._module._path, int(match.group(1), 16))
+            (line,) = build.source_lines(self._module._path, [self._module._offset(int(match.group(1), 16))])
             return f" at {line}" if line else ""
 
         def shared(match: re.Match[str]) -> str:
@@ -310,16 +330,3 @@ def _cpus() -> int:
     global _cpu_count
     _cpu_count = _cpu_count or min(len(os.sched_getaffinity(0)), 256)
     return _cpu_count
-
-
-def _line_of(library: Path, address: int) -> str:
-    """'file.cu:12' of a return address in a loaded library."""
-    try:
-        maps = os.fsdecode(Path("/proc/self/maps").read_bytes()).splitlines()
-    except OSError:
-        return ""
-    mapped = os.path.realpath(library)
-    for line in maps:
-        if line.endswith(mapped):
-            return build.source_line(library, address - int(line.split("-")[0], 16) - 1)
-    return ""

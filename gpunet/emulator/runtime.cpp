@@ -1,6 +1,6 @@
 // Runs a CUDA grid on the CPU. A fiber loops over the threads of a block; a thread that must wait keeps its fiber,
 // and a new fiber goes on with the next thread. So a kernel that never waits is a plain loop on one stack, and
-// nobody has to analyse the source. Built once per mode: fast, race (with race.cpp), asan.
+// nobody has to analyse the source. Built once per mode: fast, race (with race.cpp), banks (banks.cpp), asan.
 #include <link.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -162,10 +162,12 @@ static void complete_group(Worker* worker, Warp* warp, int number) {
     Group* group = &warp->groups[number];
     unsigned lanes = group->mask & warp->live;
     if (!lanes || group->arrived != lanes) return;
+    int warp_number = (int)(warp - worker->warps);
     if (group->operation)
         group->operation(lanes, warp->posts);
     else
-        race_sync_lanes((int)(warp - worker->warps), lanes);
+        race_sync_lanes(warp_number, lanes);
+    if (lanes == warp->live) banks_lanes_meet(warp_number, warp_number);
     *group = warp->groups[--warp->group_count];
     bool reverse = worker->launch->schedule == REVERSE;
     for (int i = 0; i < 32; i++) {
@@ -186,6 +188,7 @@ static void complete_barrier(Worker* worker) {
              BLOCK_VALUES(worker->launch, worker->block), worker->live, worker->threads, returned, returned / 32);
         return;
     }
+    banks_lanes_meet(0, (worker->threads - 1) / 32);
     worker->predicate_result = worker->predicate_sum;
     for (int i = 0; i < worker->waiting_count; i++) make_ready(worker, worker->waiting[i]);
     worker->waiting_count = worker->predicate_sum = 0;
@@ -370,6 +373,7 @@ static void run_block(Worker* worker, int64_t block) {
     copies_begin_block();
     run_another(worker, false);
     if (worker->live && !launch->failed) report_deadlock(worker);
+    banks_lanes_meet(0, (worker->threads - 1) / 32);
 }
 
 static void offer_to_helpers(Launch* launch, int helpers);
@@ -494,6 +498,7 @@ extern "C" const char* gpunet_launch(const GpunetKernel* kernel, const char* arg
     pthread_mutex_lock(&pool->launching);
     GpunetLibrary* library = kernel->library;
     if (library->anchor && library->shared_size < 0) dl_iterate_phdr(locate_shared, library);
+    banks_begin_launch();
     run_blocks(pool->worker(0), &launch, (int)(workers < launch.blocks ? workers : launch.blocks) - 1);
     wait_for_helpers();
     race_end_launch();

@@ -28,7 +28,7 @@ int gpunet_next_thread();                 // the kernel's loop: ends the previou
 int gpunet_barrier(int predicate);        // sum of the predicates
 void gpunet_collective(unsigned mask, GpunetOperation operation, void* post);
 unsigned gpunet_live_lanes();
-void gpunet_access(const void* address, size_t size, int access);  // race mode: a memory access to check
+void gpunet_access(const void* address, size_t size, int access);  // race and banks mode: an access to check
 void gpunet_access_at(const void* address, size_t size, int access, const void* site);  // of the code at `site`
 int gpunet_is_shared(const void* address);  // asan mode knows of dynamic shared memory alone, and says yes
 void gpunet_copy_async(void* to, const void* bytes, int size);  // lands at the wait for its group
@@ -37,6 +37,14 @@ void gpunet_copy_wait(int newest);
 void gpunet_fence();
 [[noreturn]] void gpunet_trap(const char* message);
 }
+
+// What warps did at one place in the code to shared memory; read by banks.py, so fields and their order are fixed.
+struct GpunetSharedAccess {
+    const void* site;  // address of the code
+    int size, kind;    // bytes of a lane; GpunetAccess
+    int64_t accesses, phases, wavefronts;
+    int worst;  // most wavefronts of a phase
+};
 
 // What a library of kernels says of itself; read by module.py, so fields and their order are fixed.
 struct GpunetParameter {

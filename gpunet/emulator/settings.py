@@ -12,7 +12,7 @@ from typing import Any
 
 from gpunet.errors import KernelError, layout_message
 
-MODES = ("fast", "race", "asan")
+MODES = ("fast", "race", "banks", "asan")
 SCHEDULES = ("forward", "reverse", "random")
 MAX_WORKERS = 256
 
@@ -22,13 +22,13 @@ class Settings:
     """What a launch does besides computing.
 
     Args:
-        mode: 'fast' (no checks but deadlocks), 'race' (data races and barriers that some threads miss), or
-            'asan' (AddressSanitizer and UndefinedBehaviorSanitizer, in a process prepared with
-            `asan_environment`). Read when a RawModule is built.
+        mode: 'fast' (no checks but deadlocks), 'race' (data races and barriers that some threads miss), 'banks'
+            (counts bank conflicts, see `watch_banks`), or 'asan' (AddressSanitizer and UndefinedBehaviorSanitizer,
+            in a process prepared with `asan_environment`). Read when a RawModule is built.
         schedule: the order in which threads and blocks run: 'forward', 'reverse' or 'random'. Read at each launch.
         seed: of the random schedule, 0 to 2**32 - 1. Read at each launch.
-        workers: CPU threads that run blocks, None for one per usable CPU. Read at each launch; 'race' and
-            'asan' always use one.
+        workers: CPU threads that run blocks, None for one per usable CPU. Read at each launch; all modes
+            but 'fast' use one.
 
     Raises:
         KernelError: a value is not one of these.

@@ -1,4 +1,5 @@
-// The state of one OS thread that runs blocks, shared by the scheduler (runtime.cpp) and the race detector (race.cpp).
+// The state of one OS thread that runs blocks, shared by the scheduler (runtime.cpp) and what watches memory (race.cpp,
+// banks.cpp).
 #pragma once
 #include <atomic>
 
@@ -107,6 +108,14 @@ const bool CHECK_RACES = false;
 inline void race_begin_block(Worker*) {}
 inline void race_sync_lanes(int, unsigned) {}
 inline void race_end_launch() {}
+#endif
+
+#ifdef GPUNET_BANKS
+void banks_begin_launch();
+void banks_lanes_meet(int first_warp, int last_warp);  // all live lanes of these warps, each in its own
+#else
+inline void banks_begin_launch() {}
+inline void banks_lanes_meet(int, int) {}
 #endif
 
 // "block (x,y,z)" of a linear block number, for printf: BLOCK_FORMAT with BLOCK_VALUES.

@@ -37,7 +37,7 @@ def test_configure_holds_for_its_own_python_thread():
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"mode": "quick"}, "expected 'fast' or 'race' or 'asan', got 'quick'"),
+        ({"mode": "quick"}, "expected 'fast' or 'race' or 'banks' or 'asan', got 'quick'"),
         ({"schedule": "backward"}, "expected 'forward' or 'reverse' or 'random', got 'backward'"),
         ({"seed": -1}, "expected an integer from 0 to 2**32 - 1, got -1"),
         ({"seed": 1.5}, "got 1.5"),

@@ -1,0 +1,78 @@
+"""Kernels whose work goes through shared memory have no bank conflicts, in any tile, for 32 and for 16 bits."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+
+import numpy as np
+import pytest
+
+from gpunet.backend import kernels
+from gpunet.backend.emulated import EmulatedBackend
+from gpunet.ops.choices import Choice, force
+from gpunet.ops.gemm import gemm
+from gpunet.ops.tensor_cores import TILES
+from tests.cases import CASES
+from tests.harness.banks import bank_conflicts
+from tests.harness.oracle import result_bytes
+
+# File, kernel, parts of the lines that may have conflicts, each with its reason.
+CLEAN: list[tuple[str, str, tuple[str, ...]]] = [
+    ("gemm_tensor.cu", "tensor_gemm_nt", ()),
+    ("gemm_tensor.cu", "tensor_gemm_nn", ()),
+    ("gemm_tensor.cu", "tensor_gemm_tn", ()),
+    ("conv_tensor.cu", "tensor_conv_forward", ()),
+    ("conv_tensor.cu", "tensor_conv_backward_input", ()),
+    ("conv_tensor.cu", "tensor_conv_backward_weight", ()),
+    ("gemm.cu", "gemm", ()),
+    ("conv.cu", "conv_forward", ()),
+    ("conv.cu", "conv_backward_input", ()),
+    ("conv.cu", "conv_backward_weight", ()),
+    ("reduce.cu", "sum_axes", ()),
+]
+pytestmark = pytest.mark.only_backends("emulated")
+PER_KERNEL = 3  # cases; each is run in all tiles
+
+
+@pytest.mark.parametrize(("file", "kernel", "allowed"), CLEAN, ids=[kernel for _, kernel, _ in CLEAN])
+def test_kernel_has_no_bank_conflicts(be, file, kernel, allowed):
+    assert kernel in kernels.load(file).kernels
+    cases = [case for case in CASES if kernel in case.kernels][:PER_KERNEL]
+    tiles = TILES if "TILE" in kernels.load(file).macros else (None,)
+
+    def launch_all() -> None:
+        for case in cases:
+            for dtype in (np.float32, np.float16):
+                for tile in tiles:
+                    with force(Choice("tensor", tile)) if tile else contextlib.nullcontext():
+                        result_bytes(be, case, dtype)
+
+    assert bank_conflicts(launch_all, kernel, allowed) == []
+
+
+@pytest.fixture
+def unswizzled(monkeypatch):
+    """A backend whose tiles lie in shared memory as they do in memory."""
+    load = kernels.load
+
+    def load_changed(file: str) -> kernels.Source:
+        source = load(file)
+        assert file != "gemm_tensor.cu" or "(chunk ^ change)" in source.text
+        return dataclasses.replace(source, text=source.text.replace("(chunk ^ change)", "chunk"))
+
+    monkeypatch.setattr(kernels, "load", load_changed)
+    return EmulatedBackend()
+
+
+def test_tiles_without_a_swizzle_are_found(be, unswizzled):
+    c, a, b = unswizzled.empty((64, 64), np.float32), *(unswizzled.zeros((64, 64), np.float32) for _ in "ab")
+
+    def launch() -> None:
+        with force(Choice("tensor", TILES[2])):
+            gemm(unswizzled, c, a, b, None, transpose_b=True, allow_tf32=True)
+
+    found = bank_conflicts(launch, "tensor_gemm_nt")
+    assert len(found) == 2 and all("8-way bank conflicts" in text for text in found)
+    assert bank_conflicts(launch, "tensor_gemm_nt", allowed=["A::load_a(", "B::load_b("]) == []
+    assert bank_conflicts(launch, "tensor_gemm_nt", allowed=["A::load_a("]) == found[1:]
