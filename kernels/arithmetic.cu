@@ -12,18 +12,16 @@
 constexpr int WIDTH = 16 / sizeof(REAL);
 __device__ __forceinline__ Vector<ACC, WIDTH> operand(
     const REAL* x_or_null, const Axes& axes, ACC number, unsigned i, unsigned count) {
-    Vector<ACC, WIDTH> values;
-    int last = max(axes.count - 1, 0);
-    long long step = axes.stride[last];
-    bool along = last == 0 || axes.size[last] % WIDTH == 0;
     const REAL* first = x_or_null + offset_of(axes, i);
-    if (x_or_null && along && step == 1) {
-        return transformed<ACC, WIDTH>([](ACC x) { return x; }, load_vector(first, count - i));
-    }
+    long long step = last_stride(axes);
+    int left = min((long long)count - i, (long long)WIDTH);
+    bool along = lie_along_last(axes, WIDTH);
+    if (x_or_null && along && step == 1) return converted<ACC>(load_vector(first, left));
+    Vector<ACC, WIDTH> values;
 #pragma unroll
     for (int k = 0; k < WIDTH; ++k) {
         if (!x_or_null) values.at[k] = number;
-        else if (k < count - i) values.at[k] = along ? first[k * step] : x_or_null[offset_of(axes, i + k)];
+        else if (k < left) values.at[k] = along ? first[k * step] : x_or_null[offset_of(axes, i + k)];
     }
     return values;
 }
@@ -34,7 +32,6 @@ __device__ __forceinline__ void broadcast(
     REAL* out, const REAL* x_or_null, const REAL* y_or_null, const Axes& x_axes, const Axes& y_axes, ACC number,
     unsigned count, const Operation& operation) {
     long long first = global_thread() * WIDTH;
-    if (first >= count) return;
     Vector<ACC, WIDTH> x = operand(x_or_null, x_axes, number, first, count);
     Vector<ACC, WIDTH> y = operand(y_or_null, y_axes, number, first, count);
     store_vector(out + first, transformed<REAL, WIDTH>(operation, x, y), count - first);

@@ -64,6 +64,12 @@ __device__ __forceinline__ long long offset_of(const Axes& axes, unsigned index)
     return offset + index * axes.stride[0];
 }
 
+// Whether `width` elements from each multiple of it on lie along the last axis, so that one offset leads to all of them.
+__device__ __forceinline__ bool lie_along_last(const Axes& axes, unsigned width) {
+    return axes.count <= 1 || axes.size[axes.count - 1] % width == 0;
+}
+__device__ __forceinline__ long long last_stride(const Axes& axes) { return axes.stride[max(axes.count - 1, 0)]; }
+
 // This thread's number in a one-dimensional grid, 64 bits wide.
 __device__ __forceinline__ long long global_thread() {
     return (long long)blockIdx.x * blockDim.x + threadIdx.x;

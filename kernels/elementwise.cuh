@@ -10,6 +10,12 @@ __device__ __forceinline__ Vector<Out, COUNT> transformed(Formula formula, const
     return result;
 }
 
+// A vector in another type.
+template <class To, class From, int COUNT>
+__device__ __forceinline__ Vector<To, COUNT> converted(const Vector<From, COUNT>& vector) {
+    return transformed<To, COUNT>([](From x) { return (To)x; }, vector);
+}
+
 // The largest of some sizes.
 constexpr int largest(int size) { return size; }
 template <class... Sizes>
@@ -22,6 +28,5 @@ template <class Out, class Formula, class... In>
 __device__ __forceinline__ void each(Out* out, long long count, Formula formula, const In*... inputs) {
     constexpr int WIDTH = 16 / largest(sizeof(Out), sizeof(In)...);
     long long first = global_thread() * WIDTH, left = count - first;
-    if (left <= 0) return;
     store_vector(out + first, transformed<Out, WIDTH>(formula, load_vector<In, WIDTH>(inputs + first, left)...), left);
 }

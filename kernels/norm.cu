@@ -1,6 +1,8 @@
 // Batch norm over channels-last memory, seen as a matrix: a row for each pixel of each image, a column for each
-// channel. Blocks of 32 x 8 threads reduce 32 columns: the 8 threads of a column share its rows, and the rows of a long
-// column are cut into splits (blockIdx.y) whose results are merged by a second launch. All orders are fixed.
+// channel. A thread owns the channels of one vector and walks rows; a block's threads are blockDim.x neighbours, which
+// read neighbouring vectors, times blockDim.y rows. What the rows of a block made is merged in a tree, what its splits
+// (blockIdx.y) made by a second launch: all orders are fixed. Of arrays of S bytes, statistics read S, forward reads S
+// and writes S, the sums of backward read 2 S, and the gradient reads 2 S and writes S.
 #ifndef REAL
 #error "define REAL"
 #endif
@@ -8,87 +10,131 @@
 #error "define PARAM"
 #endif
 #include "common.cuh"
+#include "vector.cuh"
+#include "elementwise.cuh"
 
-#define COLUMNS 32
-#define ROWS 8
+#define THREADS 128  // of a block at most
+constexpr int WIDTH = 16 / sizeof(REAL);
+using Values = Vector<ACC, WIDTH>;  // of the channels of a thread
+
+// The channels of this thread: `channel` and those behind it, of which `left` exist.
+struct Own {
+    long long channel, left;
+
+    __device__ __forceinline__ Own(unsigned channels)
+        : channel(((long long)blockIdx.x * blockDim.x + threadIdx.x) * WIDTH), left(channels - channel) {}
+
+    template <class T>
+    __device__ __forceinline__ Values load(const T* row) const {
+        return converted<ACC>(load_vector<T, WIDTH>(row + channel, left));
+    }
+
+    template <class T>
+    __device__ __forceinline__ void store(T* row, const Values& values) const {
+        store_vector(row + channel, converted<T>(values), left);
+    }
+};
 
 // Number, mean and sum of squared deviations from the mean of some values. No sum of squares is ever formed, which
 // would lose the variance of values that lie far from zero.
 struct Moments {
-    ACC count, mean, squares;
+    ACC count;
+    Values mean, squares;
 };
 
 // Chan, Golub and LeVeque 1979.
 __device__ __forceinline__ Moments merge(const Moments& a, const Moments& b) {
     if (b.count == 0) return a;
-    ACC count = a.count + b.count, delta = b.mean - a.mean, share = b.count / count;
-    return {count, a.mean + delta * share, a.squares + b.squares + delta * delta * a.count * share};
+    Moments both = a;
+    both.count += b.count;
+    ACC share = b.count / both.count;
+#pragma unroll
+    for (int k = 0; k < WIDTH; ++k) {
+        ACC delta = b.mean.at[k] - a.mean.at[k];
+        both.mean.at[k] += delta * share;
+        both.squares.at[k] = a.squares.at[k] + b.squares.at[k] + delta * delta * a.count * share;
+    }
+    return both;
 }
 
 struct Sums {
-    ACC gradient, product;  // of gy, and of gy times the normalised x
+    Values gradient, product;  // of gy, and of gy times the normalised x
 };
 
 __device__ __forceinline__ Sums merge(const Sums& a, const Sums& b) {
-    return {a.gradient + b.gradient, a.product + b.product};
+    auto add = [](ACC a, ACC b) { return a + b; };
+    return {transformed<ACC, WIDTH>(add, a.gradient, b.gradient), transformed<ACC, WIDTH>(add, a.product, b.product)};
 }
 
-// Merges what the threads of a column hold, in order of the rows; only the thread of row 0 gets the result.
+// Merges what the rows of threads hold; only the threads of row 0 get the result.
 template <class T>
-__device__ __forceinline__ T merge_column(T own) {
-    __shared__ T held[ROWS][COLUMNS];
-    held[threadIdx.y][threadIdx.x] = own;
-    __syncthreads();  // all rows have written before row 0 reads
-    for (int row = 1; row < ROWS; ++row) own = merge(own, held[row][threadIdx.x]);
+__device__ __forceinline__ T merge_rows(T own) {
+    __shared__ T held[THREADS];
+    T* mine = held + threadIdx.y * blockDim.x + threadIdx.x;
+    *mine = own;
+    for (unsigned rows = blockDim.y / 2; rows > 0; rows /= 2) {
+        __syncthreads();  // the other half of the rows has written
+        if (threadIdx.y < rows) *mine = own = merge(own, mine[rows * blockDim.x]);
+    }
     return own;
 }
 
-// A block makes the moments of 32 channels in one split, by Welford's updates (1962); out[split][channel]. They are
+// A block makes the moments of its channels in one split, by Welford's updates (1962); out[split][channel]. They are
 // those of the distance to the channel's first value: differences of close values are exact, so a mean far from zero
 // costs the variance nothing. The first thread counts the batch unless the error word is set; the next launch reads it.
-extern "C" __global__ void __launch_bounds__(256) batch_norm_moments(
+extern "C" __global__ void __launch_bounds__(128) batch_norm_moments(
     ACC* mean, ACC* squares, long long* batches_or_null, const REAL* x, unsigned rows, unsigned channels,
     unsigned per_split, const int* error) {
-    unsigned channel = blockIdx.x * COLUMNS + threadIdx.x;
+    Own own(channels);
     unsigned start = blockIdx.y * per_split, count = min(per_split, rows - start);
-    Moments own = {0, 0, 0};
-    for (unsigned row = threadIdx.y; channel < channels && row < count; row += ROWS) {
-        ACC value = x[(long long)(start + row) * channels + channel] - x[channel], delta = value - own.mean;
-        own.count += 1;
-        own.mean += delta / own.count;
-        own.squares += delta * (value - own.mean);
+    Values origin;
+    if (rows) origin = own.load(x);
+    Moments moments = {};
+    for (unsigned row = threadIdx.y; row < count; row += blockDim.y) {
+        Values values = own.load(x + (long long)(start + row) * channels);
+        moments.count += 1;
+#pragma unroll
+        for (int k = 0; k < WIDTH; ++k) {
+            ACC value = values.at[k] - origin.at[k], delta = value - moments.mean.at[k];
+            moments.mean.at[k] += delta / moments.count;
+            moments.squares.at[k] += delta * (value - moments.mean.at[k]);
+        }
     }
-    own = merge_column(own);
-    if (threadIdx.y == 0 && channel < channels) {
-        mean[(long long)blockIdx.y * channels + channel] = own.mean;
-        squares[(long long)blockIdx.y * channels + channel] = own.squares;
+    moments = merge_rows(moments);
+    if (threadIdx.y == 0) {
+        own.store(mean + (long long)blockIdx.y * channels, moments.mean);
+        own.store(squares + (long long)blockIdx.y * channels, moments.squares);
     }
     bool first = blockIdx.x + blockIdx.y + threadIdx.x + threadIdx.y == 0;
     if (first && batches_or_null && !*error) *batches_or_null += 1;
 }
 
-// A block merges the splits of 32 channels into mean and 1/sqrt(biased variance + eps), and updates the running
+// A block merges the splits of its channels into mean and 1/sqrt(biased variance + eps), and updates the running
 // statistics (with the unbiased variance) unless the error word is set or the batch is empty. With `batches`, these
 // become averages over all batches.
-extern "C" __global__ void __launch_bounds__(256) batch_norm_statistics(
+extern "C" __global__ void __launch_bounds__(128) batch_norm_statistics(
     ACC* mean, ACC* inv_std, PARAM* running_mean_or_null, PARAM* running_var_or_null, const ACC* means,
     const ACC* squares, const REAL* x, const long long* batches_or_null, unsigned rows, unsigned channels,
     unsigned per_split, unsigned splits, ACC momentum, ACC eps, const int* error) {
-    unsigned channel = blockIdx.x * COLUMNS + threadIdx.x;
-    Moments own = {0, 0, 0};
-    for (unsigned split = threadIdx.y; channel < channels && split < splits; split += ROWS) {
-        long long at = (long long)split * channels + channel;
-        own = merge(own, {(ACC)min(per_split, rows - split * per_split), means[at], squares[at]});
+    Own own(channels);
+    Moments all = {};
+    for (unsigned split = threadIdx.y; split < splits; split += blockDim.y) {
+        long long at = (long long)split * channels;
+        all = merge(all, {(ACC)min(per_split, rows - split * per_split), own.load(means + at), own.load(squares + at)});
     }
-    own = merge_column(own);
-    if (threadIdx.y || channel >= channels) return;
-    if (rows) own.mean += x[channel];
-    mean[channel] = own.mean;
-    inv_std[channel] = 1 / sqrt(own.squares / max(rows, 1u) + eps);
+    all = merge_rows(all);
+    if (threadIdx.y) return;
+    if (rows) all.mean = transformed<ACC, WIDTH>([](ACC a, ACC b) { return a + b; }, all.mean, own.load(x));
+    own.store(mean, all.mean);
+    own.store(inv_std, transformed<ACC, WIDTH>([=](ACC squares) {
+        return 1 / sqrt(squares / max(rows, 1u) + eps);
+    }, all.squares));
     if (running_mean_or_null == nullptr || rows == 0 || *error) return;
     ACC share = batches_or_null ? 1 / (ACC)*batches_or_null : momentum;
-    running_mean_or_null[channel] = (1 - share) * running_mean_or_null[channel] + share * own.mean;
-    running_var_or_null[channel] = (1 - share) * running_var_or_null[channel] + share * own.squares / (own.count - 1);
+    auto approach = [=](ACC running, ACC batch) { return (1 - share) * running + share * batch; };
+    auto unbiased = [=](ACC running, ACC squares) { return (1 - share) * running + share * squares / (all.count - 1); };
+    own.store(running_mean_or_null, transformed<ACC, WIDTH>(approach, own.load(running_mean_or_null), all.mean));
+    own.store(running_var_or_null, transformed<ACC, WIDTH>(unbiased, own.load(running_var_or_null), all.squares));
 }
 
 // One thread turns the running statistics of one channel into what normalises.
@@ -100,68 +146,96 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_running(
     inv_std[channel] = 1 / sqrt(running_var[channel] + eps);
 }
 
-// One thread normalises, scales and shifts one element.
-extern "C" __global__ void __launch_bounds__(256) batch_norm_forward(
-    REAL* y, const REAL* x, const ACC* mean, const ACC* inv_std, const PARAM* weight_or_null,
-    const PARAM* bias_or_null, long long count, unsigned channels) {
-    long long i = global_thread();
-    if (i >= count) return;
-    unsigned channel = i % channels;
-    ACC value = (x[i] - mean[channel]) * inv_std[channel];
-    if (weight_or_null) value *= weight_or_null[channel];
-    if (bias_or_null) value += bias_or_null[channel];
-    y[i] = value;
+// Lets this thread work on rows that lie a grid apart: work(offset of the row).
+template <class Work>
+__device__ __forceinline__ void each_row(unsigned rows, unsigned channels, Work work) {
+    for (long long row = blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += gridDim.y * blockDim.y) {
+        work(row * channels);
+    }
 }
 
-// A block makes the sums of 32 channels in one split; out[split][channel].
-extern "C" __global__ void __launch_bounds__(256) batch_norm_sums(
+// Normalises, scales and shifts.
+extern "C" __global__ void __launch_bounds__(128) batch_norm_forward(
+    REAL* y, const REAL* x, const ACC* mean, const ACC* inv_std, const PARAM* weight_or_null,
+    const PARAM* bias_or_null, unsigned rows, unsigned channels) {
+    Own own(channels);
+    Values means = own.load(mean), factors = own.load(inv_std), weights, biases;
+    if (weight_or_null) weights = own.load(weight_or_null);
+    if (bias_or_null) biases = own.load(bias_or_null);
+    each_row(rows, channels, [&](long long at) {
+        Values values = own.load(x + at);
+#pragma unroll
+        for (int k = 0; k < WIDTH; ++k) {
+            values.at[k] = (values.at[k] - means.at[k]) * factors.at[k];
+            if (weight_or_null) values.at[k] *= weights.at[k];
+            if (bias_or_null) values.at[k] += biases.at[k];
+        }
+        own.store(y + at, values);
+    });
+}
+
+// A block makes the sums of its channels in one split; out[split][channel].
+extern "C" __global__ void __launch_bounds__(128) batch_norm_sums(
     ACC* gradients, ACC* products, const REAL* gy, const REAL* x, const ACC* mean, const ACC* inv_std, unsigned rows,
     unsigned channels, unsigned per_split) {
-    unsigned channel = blockIdx.x * COLUMNS + threadIdx.x;
+    Own own(channels);
     unsigned start = blockIdx.y * per_split, count = min(per_split, rows - start);
-    Sums own = {0, 0};
-    for (unsigned row = threadIdx.y; channel < channels && row < count; row += ROWS) {
-        long long at = (long long)(start + row) * channels + channel;
-        ACC gradient = gy[at];
-        own = merge(own, {gradient, gradient * ((x[at] - mean[channel]) * inv_std[channel])});
+    Values means = own.load(mean), factors = own.load(inv_std);
+    Sums sums = {};
+    for (unsigned row = threadIdx.y; row < count; row += blockDim.y) {
+        long long at = (long long)(start + row) * channels;
+        Values gradient = own.load(gy + at);
+        auto product = [](ACC x, ACC mean, ACC factor, ACC gradient) { return gradient * ((x - mean) * factor); };
+        sums = merge(sums, {gradient, transformed<ACC, WIDTH>(product, own.load(x + at), means, factors, gradient)});
     }
-    own = merge_column(own);
-    if (threadIdx.y || channel >= channels) return;
-    gradients[(long long)blockIdx.y * channels + channel] = own.gradient;
-    products[(long long)blockIdx.y * channels + channel] = own.product;
+    sums = merge_rows(sums);
+    if (threadIdx.y) return;
+    own.store(gradients + (long long)blockIdx.y * channels, sums.gradient);
+    own.store(products + (long long)blockIdx.y * channels, sums.product);
 }
 
-// A block adds the splits of 32 channels; the sums are the gradients of bias and weight.
-extern "C" __global__ void __launch_bounds__(256) batch_norm_totals(
+// A block adds the splits of its channels; the sums are the gradients of bias and weight.
+extern "C" __global__ void __launch_bounds__(128) batch_norm_totals(
     ACC* gradient, ACC* product, PARAM* gw_or_null, PARAM* gb_or_null, const ACC* gradients, const ACC* products,
     unsigned channels, unsigned splits) {
-    unsigned channel = blockIdx.x * COLUMNS + threadIdx.x;
-    Sums own = {0, 0};
-    for (unsigned split = threadIdx.y; channel < channels && split < splits; split += ROWS) {
-        long long at = (long long)split * channels + channel;
-        own = merge(own, {gradients[at], products[at]});
+    Own own(channels);
+    Sums sums = {};
+    for (unsigned split = threadIdx.y; split < splits; split += blockDim.y) {
+        long long at = (long long)split * channels;
+        sums = merge(sums, {own.load(gradients + at), own.load(products + at)});
     }
-    own = merge_column(own);
-    if (threadIdx.y || channel >= channels) return;
-    gradient[channel] = own.gradient;
-    product[channel] = own.product;
-    if (gw_or_null) gw_or_null[channel] = own.product;
-    if (gb_or_null) gb_or_null[channel] = own.gradient;
+    sums = merge_rows(sums);
+    if (threadIdx.y) return;
+    own.store(gradient, sums.gradient);
+    own.store(product, sums.product);
+    if (gw_or_null) own.store(gw_or_null, sums.product);
+    if (gb_or_null) own.store(gb_or_null, sums.gradient);
 }
 
-// One thread makes the gradient of one element. With sums (in training) it also takes the way through the statistics.
-extern "C" __global__ void __launch_bounds__(256) batch_norm_backward(
+// The gradient of x. With sums (in training) it also takes the way through the statistics.
+extern "C" __global__ void __launch_bounds__(128) batch_norm_backward(
     REAL* gx, const REAL* gy, const REAL* x, const ACC* mean, const ACC* inv_std, const PARAM* weight_or_null,
-    const ACC* gradient_or_null, const ACC* product_or_null, long long count, unsigned rows, unsigned channels) {
-    long long i = global_thread();
-    if (i >= count) return;
-    unsigned channel = i % channels;
-    ACC value = gy[i];
+    const ACC* gradient_or_null, const ACC* product_or_null, unsigned rows, unsigned channels) {
+    Own own(channels);
+    Values factors = own.load(inv_std), means, weights, gradients, products;
+    if (weight_or_null) weights = own.load(weight_or_null);
     if (gradient_or_null) {
-        ACC normalised = (x[i] - mean[channel]) * inv_std[channel];
-        value -= (gradient_or_null[channel] + normalised * product_or_null[channel]) / rows;
+        means = own.load(mean);
+        gradients = own.load(gradient_or_null);
+        products = own.load(product_or_null);
     }
-    value *= inv_std[channel];
-    if (weight_or_null) value *= weight_or_null[channel];
-    gx[i] = value;
+    each_row(rows, channels, [&](long long at) {
+        Values values = own.load(gy + at), inputs;
+        if (gradient_or_null) inputs = own.load(x + at);
+#pragma unroll
+        for (int k = 0; k < WIDTH; ++k) {
+            if (gradient_or_null) {
+                ACC normalised = (inputs.at[k] - means.at[k]) * factors.at[k];
+                values.at[k] -= (gradients.at[k] + normalised * products.at[k]) / rows;
+            }
+            values.at[k] *= factors.at[k];
+            if (weight_or_null) values.at[k] *= weights.at[k];
+        }
+        own.store(gx + at, values);
+    });
 }

@@ -47,7 +47,6 @@ __device__ __forceinline__ double scaled(unsigned long long word, double low, do
 extern "C" __global__ void __launch_bounds__(256) uniform(
     ACC* y, Draw draw, ACC low, ACC width, ACC largest, unsigned count) {
     long long first = global_thread() * WORDS_PER_BLOCK;
-    if (first >= count) return;
     unsigned long long word[WORDS_PER_BLOCK];
     words_of(draw, global_thread(), word);
     Vector<ACC, WORDS_PER_BLOCK> numbers;
@@ -65,30 +64,28 @@ extern "C" __global__ void __launch_bounds__(256) dropout(
     unsigned copies) {
     unsigned block = blockIdx.x * blockDim.x + threadIdx.x;
     long long first = (long long)block * WORDS_PER_BLOCK, left = draws - first;
-    if (left <= 0) return;
     unsigned long long word[WORDS_PER_BLOCK];
     words_of(draw, block, word);
     ACC factor[WORDS_PER_BLOCK];
     long long at[WORDS_PER_BLOCK];
-    bool adjacent = true;
 #pragma unroll
     for (int i = 0; i < WORDS_PER_BLOCK; ++i) {
         factor[i] = word[i] >> 11 >= threshold ? scale : 0;
-        at[i] = offset_of(drawn, min(first + i, draws - 1ll));
-        adjacent = adjacent && at[i] == at[0] + i;
+        at[i] = offset_of(drawn, first + i);
     }
+    bool neighbours = lie_along_last(drawn, WORDS_PER_BLOCK) && last_stride(drawn) == 1;
     for (unsigned copy = blockIdx.y * blockDim.y + threadIdx.y; copy < copies; copy += gridDim.y * blockDim.y) {
         long long start = offset_of(shared, copy);
-        if (adjacent) {
+        if (neighbours) {
             Vector<REAL, WORDS_PER_BLOCK> values = load_vector<REAL, WORDS_PER_BLOCK>(x + start + at[0], left);
 #pragma unroll
             for (int i = 0; i < WORDS_PER_BLOCK; ++i) values.at[i] = values.at[i] * factor[i];
             store_vector(y + start + at[0], values, left);
-            continue;
-        }
+        } else {
 #pragma unroll
-        for (int i = 0; i < WORDS_PER_BLOCK; ++i) {
-            if (i < left) y[start + at[i]] = x[start + at[i]] * factor[i];
+            for (int i = 0; i < WORDS_PER_BLOCK; ++i) {
+                if (i < left) y[start + at[i]] = x[start + at[i]] * factor[i];
+            }
         }
     }
 }

@@ -17,8 +17,9 @@ from gpunet.ops.base import Op, Out, like
 
 __all__ = ["batch_norm"]
 
-_TILE = 32, 8  # columns and rows that a block of kernels/norm.cu reads at a time
-_ROWS_PER_SPLIT, _MOST_SPLITS = 512, 1024
+_THREADS, _BLOCKS = 128, 2048  # of a block of kernels/norm.cu; that fill a large GPU
+_CHANNELS = 32  # of a block at most
+_LEAST_ROWS, _LEAST_LOADS = 512, 8  # of a split, and of a thread
 
 
 class BatchNorm(Op):
@@ -197,10 +198,10 @@ class BatchNorm(Op):
             launch.merge("batch_norm_statistics", *arrays, *launch.sizes, launch.splits, *settings)
         else:
             running = [be.dense(array, CONTIGUOUS) for array in (running_mean, running_var)]
-            launch.each(launch.channels, "batch_norm_running", mean, inv_std, *running, launch.channels, attrs["eps"])
+            launch.running(mean, inv_std, *running, launch.channels, attrs["eps"])
         params = [None if array is None else be.dense(array, CONTIGUOUS) for array in (weight, bias)]
         with be.dense_output(y, CHANNELS_LAST) as out:
-            launch.each(x.size, "batch_norm_forward", out, x, mean, inv_std, *params, x.size, launch.channels)
+            launch.each("batch_norm_forward", out, x, mean, inv_std, *params, launch.rows, launch.channels)
 
     def infer_grad(
         self, gy: Array, x: Array, weight: Array | None, bias: Array | None, mean: Array, inv_std: Array, **attrs: Any
@@ -257,8 +258,8 @@ class BatchNorm(Op):
         weight = None if weight is None else be.dense(weight, CONTIGUOUS)
         with be.dense_output(gx, CHANNELS_LAST) as out:
             if out is not None:
-                args = (out, gy, x, mean, inv_std, weight, *sums, x.size, launch.rows, launch.channels)
-                launch.each(x.size, "batch_norm_backward", *args)
+                args = (out, gy, x, mean, inv_std, weight, *sums, launch.rows, launch.channels)
+                launch.each("batch_norm_backward", *args)
 
 
 class _Launcher:
@@ -266,10 +267,13 @@ class _Launcher:
 
     def __init__(self, be: KernelBackend, x: Array, *params: Array | None) -> None:
         self.be, self.channels, self.rows = be, x.shape[1], _count_rows(x)
-        per_split = max(_ROWS_PER_SPLIT, blocks(self.rows, _MOST_SPLITS))
+        width = 16 // x.itemsize  # channels of a thread
+        across = 1 << max(blocks(min(self.channels, _CHANNELS), width) - 1, 0).bit_length()
+        self.block = across, _THREADS // across
+        self.columns = blocks(self.channels, across * width)
+        per_split = max(_LEAST_ROWS, _LEAST_LOADS * self.block[1], blocks(self.rows, _BLOCKS // 2))
         self.splits = max(1, blocks(self.rows, per_split))
         self.sizes = (self.rows, self.channels, per_split)
-        self.columns = blocks(self.channels, _TILE[0])
         dtype = next((array.dtype for array in params if array is not None), x.dtype)
         self.macros = {"REAL": x.dtype, "PARAM": dtype}
 
@@ -279,15 +283,21 @@ class _Launcher:
 
     def reduction(self, name: str, *args: Any) -> None:
         """Launch what reduces each split."""
-        self.be.launch("norm.cu", name, (self.columns, self.splits), _TILE, args, **self.macros)
+        self.be.launch("norm.cu", name, (self.columns, self.splits), self.block, args, **self.macros)
 
     def merge(self, name: str, *args: Any) -> None:
         """Launch what merges the splits."""
-        self.be.launch("norm.cu", name, self.columns, _TILE, args, **self.macros)
+        self.be.launch("norm.cu", name, self.columns, self.block, args, **self.macros)
 
-    def each(self, count: int, name: str, *args: Any) -> None:
-        """Launch one thread per element or channel."""
-        self.be.launch("norm.cu", name, blocks(count), 256, args, **self.macros)
+    def each(self, name: str, *args: Any) -> None:
+        """Launch what works element by element: as many blocks as the GPU holds, which then walk the rows."""
+        most = max(1, _BLOCKS // max(self.columns, 1))
+        grid = self.columns, min(blocks(self.rows, self.block[1]), most)
+        self.be.launch("norm.cu", name, grid, self.block, args, **self.macros)
+
+    def running(self, *args: Any) -> None:
+        """Launch one thread per channel."""
+        self.be.launch("norm.cu", "batch_norm_running", blocks(self.channels), 256, args, **self.macros)
 
 
 def _count_rows(x: Array) -> int:

@@ -34,6 +34,7 @@ def four(op, of_x, of_y):
     return [
         arithmetic_case(op, (2, 3, 4, 5), (3, 1, 1), {"x": of_x, "y": {**of_y, **total}}),
         arithmetic_case(op, (1, 7), (4, 1, 1), {"x": {**of_x, **total}, "y": {**of_y, **total}}, id="both-broadcast"),
+        arithmetic_case(op, (3, 1), (1, 7), {"x": {**of_x, **total}, "y": {**of_y, **total}}, id="ragged-table"),
         arithmetic_case(op, (3, 100), None, {"x": of_x}, id="x-and-number", number=2.5),
         arithmetic_case(op, None, (5,), {"y": of_y}, id="number-and-y", number=-1.5),
     ]
