@@ -35,6 +35,18 @@ class Roof:
         return max(counted.bytes / self.copy, counted.flops / self.product[precision]) / seconds
 
 
+def catalogue(toy: bool, text: str = "") -> list[Row]:
+    """Return all rows, or all at toy sizes, whose names have a text in them.
+
+    Raises:
+        ValueError: there is none.
+    """
+    rows = [row for row in (*products.rows(toy), *memory.rows(toy)) if text in str(row)]
+    if not rows:
+        raise ValueError(f"no row has {text!r} in its name\n  hint: python -m bench.gpu rows")
+    return rows
+
+
 class Bench:
     """Everything that was measured, and what was not and why.
 
@@ -44,9 +56,9 @@ class Bench:
         wrong: rows in which gpunet's result is not what it should be, or in which it failed.
     """
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Rig, text: str = "") -> None:
         self.rig, self.roof = rig, Roof()
-        self.rows = [*products.rows(rig.dry), *memory.rows(rig.dry)]
+        self.rows = catalogue(rig.dry, text)
         self._results: list[timing.Result] = []
         self.left_out: list[str] = []
         self.wrong: list[str] = []

@@ -14,11 +14,12 @@ from typing import Any
 
 from bench import timing
 from bench.gpu import plot, probe, rig, suite, table, warm
-from bench.gpu.measure import Bench
+from bench.gpu.measure import Bench, catalogue
 from bench.gpu.progress import of_rows
 from gpunet import backend
 from gpunet.backend import Device
 from gpunet.io import write_json, write_text_atomic
+from gpunet.ops import choices
 
 RESULTS = suite.ROOT / "bench" / "results"
 SHARES = {"probe": 0.03, "warm": 0.22, "suite": 0.28, "sanitizer": 0.1, "bench": 0.37}
@@ -41,8 +42,8 @@ def refusal(options: argparse.Namespace) -> str | None:
         return f"--budget takes seconds above 0, got {options.budget:g}"
     if options.dry_run and options.out and options.out.resolve().is_relative_to(RESULTS.resolve()):
         return f"a dry run measures nothing, so it writes nothing into {RESULTS}"
-    if options.only and not options.out:
-        return "a part of the phases needs --out DIR: bench/results holds whole runs"
+    if (options.only or options.k) and not options.out:
+        return "a part of the phases or rows needs --out DIR: bench/results holds whole runs"
     return None
 
 
@@ -55,8 +56,10 @@ class Run:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.begin, self.budget, self.dry = time.perf_counter(), options.budget, options.dry_run
-        self.commit, self.only = options.commit, options.only or list(SHARES)
+        self.only, self.text = options.only or list(SHARES), options.k or ""
         kind = "emulated" if self.dry else "cuda"
+        if "bench" in self.only:
+            catalogue(self.dry, self.text)  # a text that no row has is known before anything runs
         if reason := backend.unavailable(kind):
             hint = "" if self.dry else "\n  hint: --dry-run shows what would run, on emulated kernels"
             raise RuntimeError(f"{reason}{hint}")
@@ -65,8 +68,8 @@ class Run:
         self.out = options.out or (Path(tempfile.mkdtemp(prefix="gpunet-dry-")) if self.dry else RESULTS / "gpu")
         self.out.mkdir(parents=True, exist_ok=True)
         self.where = timing.environment()
-        if self.commit:
-            self.where["commit"] = self.commit
+        if options.commit:
+            self.where["commit"] = options.commit
         self.gpu: dict[str, Any] = {}
         self.software: dict[str, str | None] = {}
         self.phases: dict[str, dict[str, Any]] = {}
@@ -173,7 +176,7 @@ class Run:
         except ImportError as error:
             self.left_out.append(f"bench: {error}; PyTorch is the peer (pip install torch)")
             return "  no peer"
-        self.measured = Bench(found)
+        self.measured = Bench(found, self.text)
         try:
             self.measured.run(until, of_rows, self._write)
         finally:
@@ -192,6 +195,7 @@ class Run:
             "gpu": self.gpu,
             "software": self.software,
             "phases": self.phases,
+            "choices": choices.in_use(),
             "roofline": asdict(self.measured.roof) if self.measured else None,
             "left_out": self.left_out,
             "wrong": self.wrong,

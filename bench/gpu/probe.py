@@ -8,6 +8,8 @@ import shutil
 import subprocess
 from typing import Any
 
+from bench import timing
+
 TOOLS = ("compute-sanitizer", "ncu", "nsys")
 MODULES = ("torch", "pytest", "hypothesis", "ml_dtypes", "matplotlib", "jax")
 _SMI = (
@@ -19,13 +21,13 @@ _SMI = (
     "power.limit",
     "temperature.gpu",
 )
-_ATTRIBUTES = {
-    "multiprocessors": "MultiProcessorCount",
-    "clock_khz": "ClockRate",
-    "memory_clock_khz": "MemoryClockRate",
-    "memory_bus_bits": "GlobalMemoryBusWidth",
-    "l2_bytes": "L2CacheSize",
-    "shared_bytes_per_block": "MaxSharedMemoryPerBlockOptin",
+ATTRIBUTES = {
+    "multiprocessors": "cudaDevAttrMultiProcessorCount",
+    "clock_khz": "cudaDevAttrClockRate",
+    "memory_clock_khz": "cudaDevAttrMemoryClockRate",
+    "memory_bus_bits": "cudaDevAttrGlobalMemoryBusWidth",
+    "l2_bytes": "cudaDevAttrL2CacheSize",
+    "shared_bytes_per_block": "cudaDevAttrMaxSharedMemoryPerBlockOptin",
 }
 
 
@@ -34,13 +36,11 @@ def gpu() -> dict[str, Any]:
     import cupy
 
     runtime, device = cupy.cuda.runtime, cupy.cuda.Device(0)
-    name: bytes = runtime.getDeviceProperties(0)["name"]
-    attributes = device.attributes
     free, total = device.mem_info
     return {
-        "name": name.decode(),
+        "name": timing.gpu_name(0),
         "compute_capability": device.compute_capability,
-        **{key: attributes.get(attribute) for key, attribute in _ATTRIBUTES.items()},
+        **{key: runtime.deviceGetAttribute(getattr(runtime, name), 0) for key, name in ATTRIBUTES.items()},
         "memory_bytes": total,
         "memory_free_bytes": free,
         "cuda_driver": runtime.driverGetVersion(),

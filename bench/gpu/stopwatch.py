@@ -58,10 +58,12 @@ def compare(rig: Rig, contestants: Mapping[str, Call], until: float) -> dict[str
 
 
 def _warm_up(rig: Rig, lane: Lane) -> None:
-    """Choose calls per round and hold from a first rounds, which do not count."""
-    for _ in range(1 if rig.dry else 3):
+    """Choose calls per round and the hold by first rounds, which do not count."""
+    if rig.dry:
+        return
+    for _ in range(3):
         seconds = _round(rig, lane)
-    lane.calls = 1 if rig.dry else max(1, min(MOST_CALLS, round(ROUND / max(seconds, 1e-7))))
+    lane.calls = max(1, min(MOST_CALLS, round(ROUND / max(seconds, 1e-7))))
     lane.hold = min(LONGEST_HOLD, 1.5 * lane.calls * min(lane.host) + 1e-4)
     _round(rig, lane)
     lane.late = 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import SimpleNamespace
 
 import pytest
 
-from bench.gpu import rig, stopwatch
+from bench.gpu import probe, rig, stopwatch
+from gpunet.backend import kernels, nvrtc
+from tests.harness.backends import missing
 
 
 class Stream:
@@ -113,4 +116,38 @@ def test_the_stand_in_never_says_that_it_measured():
 def test_cupy_has_what_the_rig_uses():
     cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
     assert {"record", "synchronize", "done"} <= set(dir(cupy.cuda.Event)) and callable(cupy.from_dlpack)
-    assert callable(cupy.cuda.MemoryPointer.copy_from_device_async) and hasattr(cupy.cuda.Device, "attributes")
+    runtime = cupy.cuda.runtime
+    assert callable(cupy.cuda.MemoryPointer.copy_from_device_async) and callable(cupy.cuda.get_current_stream)
+    assert all(isinstance(getattr(runtime, name), int) for name in probe.ATTRIBUTES.values())
+    assert all(callable(getattr(runtime, f"{name}")) for name in ("deviceGetAttribute", "driverGetVersion"))
+
+
+def test_a_hold_lasts_as_many_cycles_as_the_clock_makes(monkeypatch):
+    launched = []
+    runtime = SimpleNamespace(deviceGetAttribute=lambda which, device: 1_500_000 if which == 13 else 0)
+    runtime.cudaDevAttrClockRate = 13
+    kernel = lambda code, name: lambda *launch: launched.append((name, *launch))
+    xp = SimpleNamespace(cuda=SimpleNamespace(runtime=runtime), RawKernel=kernel)
+    be = SimpleNamespace(xp=xp)
+    monkeypatch.setattr(rig.backend, "get", lambda device: be)
+    monkeypatch.setattr(rig, "KernelBackend", SimpleNamespace)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(**FAKE_TORCH))
+    made = rig.gpu()
+    made.hold(2e-3)
+    assert launched == [("hold", (1,), (1,), (3_000_000,))]  # 1.5 GHz for 2 ms
+    made.allow_tf32(True)
+    assert made.torch.backends.cudnn.allow_tf32 and made.torch.backends.cuda.matmul.allow_tf32
+    assert made.torch.backends.cudnn.benchmark and not made.dry
+
+
+FAKE_TORCH = {
+    "cuda": SimpleNamespace(is_available=lambda: True),
+    "backends": SimpleNamespace(cudnn=SimpleNamespace(), cuda=SimpleNamespace(matmul=SimpleNamespace())),
+}
+
+
+def test_the_kernel_that_holds_compiles():
+    if reason := nvrtc.unavailable():
+        missing("emulated", reason)
+    source = kernels.parse("hold.cu", rig.HOLD)
+    assert set(nvrtc.compile_source(source, {}, 90).usage) == {"hold"}

@@ -84,6 +84,22 @@ def test_wrong_usage_is_refused(capsys, arguments, text):
     assert stop.value.code == 2 and text in capsys.readouterr().err
 
 
+def test_rows_are_named_and_called_alone(capsys):
+    assert command.main(["rows", "linear forward, N64 C784"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split("  ")[0] == "linear forward, N64 C784 -> 512, tf32"
+    assert command.main(["--dry-run", "call", "gemm forward, 16x16x16, bf16", "--times", "2"]) == 0
+    assert capsys.readouterr().out.startswith("gemm forward, 16x16x16, bf16: 2 calls, 2 x ")
+    assert command.main(["--dry-run", "call", "gemm forward"]) == 1
+    assert "4 rows have that in their names" in capsys.readouterr().err
+
+
+def test_a_part_of_the_rows_is_measured(tmp_path, capsys):
+    code, content = run(tmp_path, "--only", "bench", "-k", "relu gradient")
+    assert code == 4 and {r["extra"]["op"] for r in content["results"]} == {"copy", "product", "relu gradient"}
+    assert command.main(["--dry-run", "--out", str(tmp_path), "-k", "no such"]) == 1
+    assert "no row has 'no such' in its name" in capsys.readouterr().err
+
+
 def test_without_a_gpu_the_message_says_what_can_be_done(tmp_path, capsys):
     if not backend.unavailable("cuda"):
         pytest.skip("there is a GPU here")
