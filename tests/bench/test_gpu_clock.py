@@ -119,14 +119,17 @@ def test_cupy_has_what_the_rig_uses():
     runtime = cupy.cuda.runtime
     assert callable(cupy.cuda.MemoryPointer.copy_from_device_async) and callable(cupy.cuda.get_current_stream)
     assert all(isinstance(getattr(runtime, name), int) for name in probe.ATTRIBUTES.values())
-    assert all(callable(getattr(runtime, f"{name}")) for name in ("deviceGetAttribute", "driverGetVersion"))
+    assert all(callable(getattr(runtime, name)) for name in ("deviceGetAttribute", "driverGetVersion"))
 
 
 def test_a_hold_lasts_as_many_cycles_as_the_clock_makes(monkeypatch):
     launched = []
     runtime = SimpleNamespace(deviceGetAttribute=lambda which, device: 1_500_000 if which == 13 else 0)
     runtime.cudaDevAttrClockRate = 13
-    kernel = lambda code, name: lambda *launch: launched.append((name, *launch))
+
+    def kernel(code, name):
+        return lambda *launch: launched.append((name, *launch))
+
     xp = SimpleNamespace(cuda=SimpleNamespace(runtime=runtime), RawKernel=kernel)
     be = SimpleNamespace(xp=xp)
     monkeypatch.setattr(rig.backend, "get", lambda device: be)
