@@ -18,6 +18,7 @@ from bench.gpu.measure import Bench, catalogue
 from bench.gpu.progress import of_rows
 from gpunet import backend
 from gpunet.backend import Device
+from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.io import write_json, write_text_atomic
 from gpunet.ops import choices
 
@@ -122,7 +123,9 @@ class Run:
 
     def _warm(self, until: float) -> str:
         """Compile all kernels."""
-        jobs = warm.jobs()
+        be = backend.get(self.device)
+        assert isinstance(be, KernelBackend)
+        jobs = warm.jobs(be.arch)
         if self.dry:
             jobs = [job for job in jobs if job[0] in ("activation.cu", "copy.cu")]
         built = warm.build(self.device, jobs, until)

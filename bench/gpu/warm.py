@@ -1,4 +1,7 @@
-"""Compiles every variant of every kernel file by several processes, so that nothing later waits for a compiler."""
+"""Compiles every variant of every kernel file by several processes, so that nothing later waits for a compiler.
+
+Where `gpunet warmup` needs no GPU, this one takes the way of every program: through CuPy, and on to the GPU.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +32,11 @@ class Built:
     left_out: list[str] = field(default_factory=list)
 
 
-def jobs() -> list[Job]:
-    """Return every variant of every file; those with tiles, which take longest, first."""
+def jobs(arch: int) -> list[Job]:
+    """Return every variant of every file that an architecture can have; those with tiles, which take longest, first."""
     found = [(file, defines) for file in kernels.kernel_files() for defines in kernels.variants(file)]
-    return sorted(found, key=lambda job: "TILE" not in job[1])
+    possible = [job for job in found if "TILE" not in job[1] or arch >= kernels.LEAST_TILED_ARCH]
+    return sorted(possible, key=lambda job: "TILE" not in job[1])
 
 
 def build(device: Device, chosen: Sequence[Job], until: float) -> Built:
