@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 import gpunet
-from gpunet.cli import doctor, kernels, train, warmup
+from gpunet.cli import doctor, kernels, train, tune, warmup
 
 __all__ = ["main"]
 
@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"gpunet {gpunet.__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (train, kernels, warmup, doctor):
+    for module in (train, kernels, tune, warmup, doctor):
         module.add_parser(commands)
     return top
 

@@ -24,7 +24,19 @@ from gpunet.backend.dtypes import is_half
 from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.ops.choices_table import Choice, Problem, Row, read
 
-__all__ = ["SHIPPED", "Choice", "Problem", "Table", "choose", "dtype_class", "force", "in_use", "table", "user_path"]
+__all__ = [
+    "SHIPPED",
+    "Choice",
+    "Problem",
+    "Table",
+    "choose",
+    "dtype_class",
+    "force",
+    "in_use",
+    "shipped",
+    "table",
+    "user_path",
+]
 
 SHIPPED = Path(__file__).with_name("choices.toml")
 
@@ -72,6 +84,12 @@ _tables: dict[str, Table] = {}
 _used: set[str] = set()  # the models of GPU for which something was chosen
 
 
+@functools.cache
+def shipped() -> Table:
+    """Return the shipped table alone."""
+    return Table(read(SHIPPED), None)
+
+
 def table(gpu: str) -> Table:
     """Return the table in force on a model of GPU, which is read once per process.
 
@@ -81,9 +99,8 @@ def table(gpu: str) -> Table:
     if gpu not in _tables:
         user = user_path(gpu)
         own = read(user, missing_ok="GPUNET_CHOICES" not in os.environ) if user else {}
-        _tables[gpu] = Table(
-            {op: (*own.get(op, ()), *rows) for op, rows in read(SHIPPED).items()}, user if own else None
-        )
+        rows = shipped().rows
+        _tables[gpu] = Table({op: (*own.get(op, ()), *rows[op]) for op in rows}, user if own else None)
     return _tables[gpu]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,7 +14,7 @@ from gpunet.backend.kernel_backend import blocks
 from gpunet.errors import FormatError, layout_message
 from gpunet.ops.tensor_cores import TILES, Tile
 
-__all__ = ["KERNELS", "Choice", "Problem", "Row", "parse", "read", "to_text"]
+__all__ = ["KERNELS", "SPLIT", "TILED", "Choice", "Problem", "Row", "Rows", "make_row", "parse", "read", "to_text"]
 
 # Each op, and the kernels that it can be made by.
 KERNELS = {
@@ -23,9 +23,9 @@ KERNELS = {
     "conv_input_gradient": ("halo", "tensor", "depthwise", "plain"),
     "conv_weight_gradient": ("tensor", "direct", "depthwise", "plain"),
 }
-_TILED = ("tensor", "halo")
+TILED = ("tensor", "halo")  # kernels
 _DTYPES, _ORDERS = ("tf32", "half", "float32", "float64"), ("nt", "nn", "tn")
-_SPLIT = ("gemm", "conv_weight_gradient")  # ops whose depth can be split
+SPLIT = ("gemm", "conv_weight_gradient")  # ops whose depth can be split
 _SLICES_PER_SPLIT = 4  # fewer, and filling the stages takes longer than multiplying
 
 Range = tuple[float, float]
@@ -81,7 +81,7 @@ class Row:
     words: Mapping[str, Sequence[str]]
     ranges: Mapping[str, Range]
     choice: Choice
-    note: str = ""  # a comment, written behind the row
+    note: str = field(default="", compare=False)  # a comment, written behind the row
 
     def fits(self, problem: Problem) -> bool:
         """Say whether all conditions hold, and the kernel can make the product."""
@@ -101,7 +101,7 @@ class Row:
 
     def as_written(self) -> dict[str, Any]:
         """Return the row's keys and values, as a file has them."""
-        tensor = {"tile": str(self.choice.tile), "blocks": self.choice.blocks} if self.choice.kernel in _TILED else {}
+        tensor = {"tile": str(self.choice.tile), "blocks": self.choice.blocks} if self.choice.kernel in TILED else {}
         if tensor.get("blocks") == 1:
             del tensor["blocks"]
         return {**self.conditions, "kernel": self.choice.kernel, **tensor}
@@ -144,6 +144,15 @@ def parse(text: str, path: str) -> Rows:
     return found
 
 
+def make_row(op: str, written: Mapping[str, Any], note: str = "") -> Row:
+    """Return the row that a file would have as these keys and values.
+
+    >>> make_row("gemm", {"rows": "..8", "kernel": "plain"}).choice.kernel
+    'plain'
+    """
+    return replace(_Reader(op, op).row(written), note=note)
+
+
 def _error(where: str, problem: str, expected: str, got: Any = None) -> FormatError:
     if got is not None:
         expected += f", got {got!r}"
@@ -162,16 +171,16 @@ class _Reader:
         raise _error(self.where, problem, expected, got)
 
     def row(self, row: Any) -> Row:
-        if not isinstance(row, dict):
+        if not isinstance(row, Mapping):
             self.fail("this is no row.", '{ columns = "..32", kernel = "plain" }', row)
         for key in row:
             if key not in (*self.conditions, "kernel", "tile", "blocks"):
                 self.fail(f"there is no key {key!r}.", ", ".join((*self.conditions, "kernel", "tile", "blocks")))
         conditions = {key: row[key] for key in self.conditions if key in row}
         choice = self.choice(row)
-        if "tiles" in row and choice.kernel not in _TILED:
+        if "tiles" in row and choice.kernel not in TILED:
             self.fail(
-                "tiles counts the row's own tiles, and there is no tile.", f"kernel = {_either(_TILED)}, with a tile"
+                "tiles counts the row's own tiles, and there is no tile.", f"kernel = {_either(TILED)}, with a tile"
             )
         words = {"dtype": _DTYPES, "order": _ORDERS}
         return Row(
@@ -183,18 +192,16 @@ class _Reader:
 
     def choice(self, row: Mapping[str, Any]) -> Choice:
         kernel = self.one_of("kernel", KERNELS[self.op], row)
-        if kernel not in _TILED:
+        if kernel not in TILED:
             for key in ("tile", "blocks"):
                 if key in row:
-                    self.fail(
-                        f"{key} means nothing here.", f"it beside kernel = {_either(_TILED)} only, not {kernel!r}"
-                    )
+                    self.fail(f"{key} means nothing here.", f"it beside kernel = {_either(TILED)} only, not {kernel!r}")
             return Choice(kernel)
         tiles = {str(tile): tile for tile in TILES}
         tile = tiles[self.one_of("tile", tuple(tiles), row)]
         wanted = row.get("blocks", 1)
-        if "blocks" in row and self.op not in _SPLIT:
-            self.fail("blocks means nothing here: this op's depth is never split.", f"it for {_either(_SPLIT)} only")
+        if "blocks" in row and self.op not in SPLIT:
+            self.fail("blocks means nothing here: this op's depth is never split.", f"it for {_either(SPLIT)} only")
         if not _is_count(wanted) or wanted < 1:
             self.fail("blocks is no number of blocks.", "an integer >= 1", wanted)
         return Choice(kernel, tile, wanted)

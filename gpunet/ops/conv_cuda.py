@@ -21,7 +21,7 @@ from gpunet.ops.geometry import Geometry
 from gpunet.ops.reduce import sum_to_channels
 from gpunet.ops.tensor_cores import Tile
 
-__all__ = ["Cuda"]
+__all__ = ["Cuda", "problem_of", "product_sizes"]
 
 _SPECIAL: dict[str, Direct | Depthwise] = {"direct": DIRECT, "depthwise": DEPTHWISE}
 _TILED: dict[str, type[Tensor] | type[Halo]] = {"tensor": Tensor, "halo": Halo}
@@ -39,6 +39,29 @@ def product_sizes(product: str, g: Geometry) -> tuple[int, int, int]:
     return pixels, g.channels // g.groups, g.taps * outputs
 
 
+def problem_of(be: KernelBackend, product: str, g: Geometry, dtype: np.dtype[Any], allow_tf32: bool) -> Problem:
+    """Return a product as tables of choices know it, with the kernels that can make it."""
+    able = [name for name, kernels in _SPECIAL.items() if kernels.fits(product, g)]
+    halo_tiles: tuple[Tile, ...] = ()
+    if tensor_cores.usable(be, dtype, allow_tf32) and Tensor.fits(product, g, dtype):
+        able += ["tensor", "halo"]
+        halo_tiles = Halo.tiles(be, product, g, dtype)
+    rows, columns, depth = product_sizes(product, g)
+    return Problem(
+        f"conv_{product}",
+        choices.dtype_class(dtype, allow_tf32),
+        be.arch,
+        (*able, "plain"),
+        rows,
+        columns,
+        depth,
+        groups=g.groups,
+        taps=g.taps,
+        channels=g.channels // g.groups,
+        halo_tiles=halo_tiles,
+    )
+
+
 class Cuda(Products):
     """Hands each product to the kernels that are chosen for it."""
 
@@ -47,26 +70,7 @@ class Cuda(Products):
 
     def _kernels(self, be: KernelBackend, product: str, g: Geometry, dtype: np.dtype[Any]) -> Products:
         """Return what the table of choices names for a product, of those that can make it."""
-        able = [name for name, kernels in _SPECIAL.items() if kernels.fits(product, g)]
-        halo_tiles: tuple[Tile, ...] = ()
-        if tensor_cores.usable(be, dtype, self._allow_tf32) and Tensor.fits(product, g, dtype):
-            able += ["tensor", "halo"]
-            halo_tiles = Halo.tiles(be, product, g, dtype)
-        rows, columns, depth = product_sizes(product, g)
-        problem = Problem(
-            f"conv_{product}",
-            choices.dtype_class(dtype, self._allow_tf32),
-            be.arch,
-            (*able, "plain"),
-            rows,
-            columns,
-            depth,
-            groups=g.groups,
-            taps=g.taps,
-            channels=g.channels // g.groups,
-            halo_tiles=halo_tiles,
-        )
-        choice = choices.choose(be, problem)
+        choice = choices.choose(be, problem_of(be, product, g, dtype, self._allow_tf32))
         if choice.kernel in _TILED:
             return _TILED[choice.kernel](choice)
         return _SPECIAL.get(choice.kernel, PLAIN)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from gpunet.backend import CONTIGUOUS, Array
@@ -9,9 +11,21 @@ from gpunet.backend.kernel_backend import KernelBackend, blocks
 from gpunet.ops import choices, tensor_cores
 from gpunet.ops.choices import Choice, Problem
 
-__all__ = ["gemm"]
+__all__ = ["gemm", "problem_of"]
 
 _TILE = 64  # as in kernels/gemm.cuh
+
+
+def problem_of(
+    be: KernelBackend, sizes: tuple[int, int, int], order: str, dtype: np.dtype[Any], allow_tf32: bool
+) -> Problem:
+    """Return a product of rows, columns and depth as tables of choices know it, with the kernels that can make it."""
+    m, n, k = sizes
+    along_memory = (m if order == "tn" else k, k if order == "nt" else n)
+    whole = all(sizes) and not any(size % tensor_cores.chunk(dtype) for size in along_memory)
+    able = ("tensor", "plain") if whole and tensor_cores.usable(be, dtype, allow_tf32) else ("plain",)
+    precision = choices.dtype_class(dtype, allow_tf32)
+    return Problem("gemm", precision, be.arch, able, rows=m, columns=n, depth=k, order=order)
 
 
 def gemm(
@@ -27,11 +41,7 @@ def gemm(
     """c = a @ b + bias, for dense matrices that may count as transposed (not a alone)."""
     (m, n), k = c.shape, a.shape[0] if transpose_a else a.shape[1]
     order = "tn" if transpose_a else "nt" if transpose_b else "nn"
-    along_memory = (m if transpose_a else k, k if transpose_b else n)
-    whole = c.size and k and not any(size % tensor_cores.chunk(c.dtype) for size in along_memory)
-    able = ("tensor", "plain") if whole and tensor_cores.usable(be, c.dtype, allow_tf32) else ("plain",)
-    dtype = choices.dtype_class(c.dtype, allow_tf32)
-    choice = choices.choose(be, Problem("gemm", dtype, be.arch, able, rows=m, columns=n, depth=k, order=order))
+    choice = choices.choose(be, problem_of(be, (m, n, k), order, c.dtype, allow_tf32))
     if choice.kernel == "tensor":
         _tensor_gemm(be, c, a, b, bias, k, order, choice)
         return
