@@ -54,6 +54,7 @@ class Bench:
         results: one per row and contestant; `extra` is what the table reads (see bench/README.md).
         left_out: what was to be measured and was not, with the reason.
         wrong: rows in which gpunet's result is not what it should be, or in which it failed.
+        current: what is measured at present.
     """
 
     def __init__(self, rig: Rig, text: str = "") -> None:
@@ -62,6 +63,7 @@ class Bench:
         self._results: list[timing.Result] = []
         self.left_out: list[str] = []
         self.wrong: list[str] = []
+        self.current = "roofline"
 
     @property
     def results(self) -> list[timing.Result]:
@@ -79,7 +81,7 @@ class Bench:
         chosen = sorted(self._possible(), key=lambda row: row.urgency)
         written = time.perf_counter()
         for done, row in enumerate(progress(chosen)):
-            now = time.perf_counter()
+            self.current, now = str(row), time.perf_counter()
             if now > until:
                 self.left_out += [f"{late}: no time was left" for late in chosen[done:]]
                 return

@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -25,6 +26,7 @@ from gpunet.ops import choices
 RESULTS = suite.ROOT / "bench" / "results"
 SHARES = {"probe": 0.03, "warm": 0.22, "suite": 0.28, "sanitizer": 0.1, "bench": 0.37}
 WRITING = 10.0  # seconds of the budget kept for table and plot
+HUNG = 30.0  # seconds after the end of its time from which a phase counts as hung, as when a kernel never ends
 
 # What compute-sanitizer sees: a tenth to a hundredth of the speed, so the smallest cases of the kernels that share
 # memory between threads.
@@ -96,6 +98,9 @@ class Run:
         begin, wrong, left_out = time.perf_counter(), len(self.wrong), len(self.left_out)
         absent = False
         print(f"== {name}, until second {until - self.begin:.0f}", flush=True)
+        watchdog = threading.Timer(max(0.0, until - begin) + HUNG, self._hung, (name,))
+        watchdog.daemon = True
+        watchdog.start()
         try:
             said = work(until)
         except Absent as error:
@@ -103,6 +108,8 @@ class Run:
         except Exception as error:  # a phase that breaks must not cost the results of the others
             said = f"broke: {type(error).__name__}: {error}"
             self.wrong.append(f"{name} {said}")
+        finally:
+            watchdog.cancel()
         seconds = time.perf_counter() - begin
         status = "wrong" if len(self.wrong) > wrong else "partial" if len(self.left_out) > left_out else "done"
         status = "left out" if absent else status
@@ -111,6 +118,15 @@ class Run:
         for line in (*self.wrong[wrong:], *self.left_out[left_out:])[:20]:
             print(f"  {line}", flush=True)
         self._write()
+
+    def _hung(self, name: str) -> None:
+        """Write what there is and end the process: nothing interrupts a wait for a kernel that never ends."""
+        where = f", in {self.measured.current}" if self.measured else ""
+        self.wrong.append(f"{name} hung{where}")
+        self.phases[name] = {"status": "hung", "seconds": time.perf_counter() - self.begin, "said": self.wrong[-1]}
+        self._write()
+        print(f"{self.wrong[-1]}; results until then are in {self.out}", flush=True)
+        os._exit(3)
 
     # The phases: each works until a moment of `time.perf_counter` and returns what it has to say.
 

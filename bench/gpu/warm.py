@@ -18,6 +18,7 @@ from gpunet.backend import Device, kernels
 from gpunet.backend.check import cpus
 from gpunet.backend.kernel_backend import KernelBackend
 
+SHOWN = 8  # lines of what a compiler says
 MOST_PROCESSES = 12  # each has a CUDA context of its own, of some hundred MB
 
 Job = tuple[str, dict[str, str]]
@@ -76,5 +77,5 @@ def _compile(device: Device, job: Job) -> str | None:
         assert isinstance(be, KernelBackend)
         be.build(*job)
     except Exception as error:  # of the compiler, CuPy or the driver
-        return f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: " + "\n".join(str(error).splitlines()[:SHOWN])
     return None

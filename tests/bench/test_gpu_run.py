@@ -156,6 +156,31 @@ def test_files_that_lack_a_package_are_left_out_and_others_that_break_are_wrong(
     assert code == 3 and content["wrong"][0].endswith("test_lacks.py cannot be imported")
 
 
+HANG = """
+import sys, time, torch
+from bench.gpu import __main__, memory, phases, products
+phases.HUNG = 4
+memory.rows = lambda toy, rows=memory.rows: [row for row in rows(toy) if row.op == "relu forward"]
+products.rows = lambda toy: []
+measure = phases.Bench._row
+def hangs(bench, row, until):
+    measure(bench, row, until) if row.precision == "fp32" else time.sleep(100)
+phases.Bench._row = hangs
+sys.exit(__main__.main(["--dry-run", "--only", "bench", "--budget", "12", "--out", sys.argv[1]]))
+"""
+
+
+def test_a_kernel_that_never_ends_does_not_cost_what_was_measured_before(tmp_path):
+    begin = time.perf_counter()
+    line = [sys.executable, "-c", HANG, str(tmp_path)]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 3 and time.perf_counter() - begin < 60, done.stdout + done.stderr
+    content = json.loads((tmp_path / "emulated.json").read_text())
+    assert content["wrong"] == ["bench hung, in relu forward, N2 C8 4x4, bf16"]
+    assert content["phases"]["bench"]["status"] == "hung" and content["complete"] is False
+    assert any(result["extra"]["op"] == "relu forward" for result in content["results"])
+
+
 def test_missing_packages_are_named(tmp_path, monkeypatch):
     nothing = dict.fromkeys((*probe.MODULES, *probe.TOOLS))
     monkeypatch.setattr(probe, "software", lambda: nothing)
