@@ -26,7 +26,7 @@ from gpunet.ops import choices
 RESULTS = suite.ROOT / "bench" / "results"
 SHARES = {"probe": 0.03, "warm": 0.22, "suite": 0.28, "sanitizer": 0.1, "bench": 0.37}
 WRITING = 10.0  # seconds of the budget kept for table and plot
-HUNG = 30.0  # seconds after the end of its time from which a phase counts as hung, as when a kernel never ends
+HUNG = 60.0  # seconds after the end of its time from which a phase counts as hung, as when a kernel never ends
 
 # What compute-sanitizer sees: a tenth to a hundredth of the speed, so the smallest cases of the kernels that share
 # memory between threads.
@@ -59,7 +59,7 @@ class Run:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.begin, self.budget, self.dry = time.perf_counter(), options.budget, options.dry_run
-        self.only, self.text = options.only or list(SHARES), options.k or ""
+        self.only, self.text = {"probe", *(options.only or SHARES)}, options.k or ""
         kind = "emulated" if self.dry else "cuda"
         if "bench" in self.only:
             catalogue(self.dry, self.text)  # a text that no row has is known before anything runs
@@ -84,7 +84,7 @@ class Run:
     def all(self) -> int:
         """Run the phases, write the files, and return the exit code."""
         for name in SHARES:
-            if name in self.only or name == "probe":
+            if name in self.only:
                 self._phase(name, getattr(self, f"_{name}"))
             else:
                 self.left_out.append(f"{name}: not asked for (--only)")
@@ -92,9 +92,15 @@ class Run:
         self._write(with_pictures=True)
         return 3 if self.wrong else 0 if self.complete else 4
 
+    def share(self, name: str) -> float:
+        """Return which part of the time is over at a phase's end, when the chosen phases share all of it."""
+        chosen = [share for phase, share in SHARES.items() if phase in self.only]
+        until = list(SHARES)[: list(SHARES).index(name) + 1]
+        return sum(SHARES[phase] for phase in until if phase in self.only) / sum(chosen)
+
     def _phase(self, name: str, work: Callable[[float], str]) -> None:
         """Run one phase until its share of the time is over, and say what came of it."""
-        until = self.begin + sum(list(SHARES.values())[: list(SHARES).index(name) + 1]) * (self.budget - WRITING)
+        until = self.begin + self.share(name) * (self.budget - WRITING)
         begin, wrong, left_out = time.perf_counter(), len(self.wrong), len(self.left_out)
         absent = False
         print(f"== {name}, until second {until - self.begin:.0f}", flush=True)
@@ -196,6 +202,8 @@ class Run:
             self.left_out.append(f"bench: {error}; PyTorch is the peer (pip install torch)")
             return "  no peer"
         self.measured = Bench(found, self.text)
+        if self.text:
+            self.left_out.append(f"rows without {self.text!r} in their names: not asked for (-k)")
         try:
             self.measured.run(until, of_rows, self._write)
         finally:

@@ -93,8 +93,22 @@ def test_rows_are_named_and_called_alone(capsys):
     assert "4 rows have that in their names" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("only", "ends"),
+    [
+        ([], {"probe": 0.03, "warm": 0.25, "suite": 0.53, "sanitizer": 0.63, "bench": 1.0}),
+        (["--only", "bench"], {"probe": 0.03 / 0.4, "bench": 1.0}),
+        (["--only", "suite", "--only", "sanitizer"], {"probe": 0.03 / 0.41, "suite": 0.31 / 0.41, "sanitizer": 1.0}),
+    ],
+)
+def test_chosen_phases_share_all_of_the_time(tmp_path, only, ends):
+    chosen = phases.Run(command.parser().parse_args(["--dry-run", "--out", str(tmp_path), *only]))
+    assert {name: chosen.share(name) for name in ends} == pytest.approx(ends) and chosen.only == set(ends)
+
+
 def test_a_part_of_the_rows_is_measured(tmp_path, capsys):
     code, content = run(tmp_path, "--only", "bench", "-k", "relu gradient")
+    assert "rows without 'relu gradient' in their names: not asked for (-k)" in content["left_out"]
     assert code == 4 and {r["extra"]["op"] for r in content["results"]} == {"copy", "product", "relu gradient"}
     assert command.main(["--dry-run", "--out", str(tmp_path), "-k", "no such"]) == 1
     assert "no row has 'no such' in its name" in capsys.readouterr().err
