@@ -5,6 +5,7 @@ See `child.MODES` for what is checked.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -20,25 +21,26 @@ import numpy.typing as npt
 
 from gpunet import emulator
 from gpunet.backend import kernels, launch_text
-from gpunet.backend.child import MODES, answers, run_in_child
+from gpunet.backend.child import BANKS, MODES, answers, run_in_child
 from gpunet.backend.emulated import compile_options
 from gpunet.backend.emulated_array import check_guards, host_view, ndarray
 from gpunet.backend.launch_text import Launch
 from gpunet.emulator import build
 from gpunet.errors import KernelError
 
-__all__ = ["SCHEDULES", "Result", "check", "cpus", "finding_of", "prebuild"]
+__all__ = ["SCHEDULES", "Result", "bank_conflicts_of", "check", "cpus", "finding_of", "prebuild"]
 
 SCHEDULES = (("forward", 0), ("reverse", 0), ("random", 1), ("random", 2), ("random", 3))
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one launch of one variant gave: per mode None, or the finding in words."""
+    """What one launch of one variant gave: per mode None, or the finding in words; and its bank conflicts in words."""
 
     launch: Launch
     defines: Mapping[str, str]
     findings: Mapping[str, str | None]
+    bank_conflicts: Sequence[str] = ()
 
 
 def check(
@@ -67,19 +69,16 @@ def check(
         for launch in launches:
             _Run(module, source, defines, launch, seed).check()
 
-    def find(job: tuple[Mapping[str, str], str]) -> list[str | None]:
-        defines, mode = job
-        told = {"file": source.file, "text": source.text, "defines": dict(defines)}
-        return _findings({**told, "seed": seed, "timeout": timeout}, launches, mode)
-
-    jobs = [(defines, mode) for defines in variants for mode in MODES]
+    told = {"file": source.file, "text": source.text, "seed": seed, "timeout": timeout}
+    jobs = [({**told, "defines": dict(defines)}, launches, mode) for defines in variants for mode in MODES]
     with ThreadPoolExecutor(cpus()) as pool:
-        found = list(pool.map(find, jobs))
+        found = list(pool.map(lambda job: _findings(*job), jobs))
+        conflicts = list(pool.map(lambda job: _bank_conflicts(*job[:2]), jobs[:: len(MODES)]))
     results = []
     for number, defines in enumerate(variants):
         by_mode = found[number * len(MODES) :][: len(MODES)]
-        for launch, *findings in zip(launches, *by_mode, strict=True):
-            results.append(Result(launch, defines, dict(zip(MODES, findings, strict=True))))
+        for launch, notes, *findings in zip(launches, conflicts[number], *by_mode, strict=True):
+            results.append(Result(launch, defines, dict(zip(MODES, findings, strict=True)), notes))
     return results
 
 
@@ -87,8 +86,8 @@ def _findings(told: Mapping[str, Any], launches: Sequence[Launch], mode: str) ->
     """Run launches one after another in child processes; a finding ends a child, which may have harmed its memory."""
     findings: list[str | None] = []
     while len(findings) < len(launches):
-        rest = [{"launch": launch.text, "where": launch.where} for launch in launches[len(findings) :]]
-        written, ended = run_in_child(__name__, {**told, "mode": mode, "launches": rest}, mode)
+        rest = launches[len(findings) :]
+        written, ended = _run_launches(told, rest, mode)
         done = [line["finding"] for line in written if "finding" in line]
         findings += done
         if ended is not None and not any(done):
@@ -96,6 +95,23 @@ def _findings(told: Mapping[str, Any], launches: Sequence[Launch], mode: str) ->
                 findings.pop()
             findings.append(ended)
     return findings
+
+
+def _bank_conflicts(told: Mapping[str, Any], launches: Sequence[Launch]) -> list[list[str]]:
+    """Return the bank conflicts of each launch, in words; none from one that goes wrong, which is a finding."""
+    if "__shared__" not in told["text"]:
+        return [[] for _ in launches]
+    written, _ = _run_launches(told, launches, BANKS)
+    conflicts = [line["bank_conflicts"] for line in written if "bank_conflicts" in line]
+    return conflicts + [[] for _ in launches[len(conflicts) :]]
+
+
+def _run_launches(
+    told: Mapping[str, Any], launches: Sequence[Launch], mode: str
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Run launches one after another in a child process."""
+    texts = [{"launch": launch.text, "where": launch.where} for launch in launches]
+    return run_in_child(__name__, {**told, "mode": mode, "launches": texts}, mode)
 
 
 def cpus() -> int:
@@ -115,7 +131,7 @@ def prebuild(sources: Sequence[tuple[kernels.Source, Mapping[str, str]]]) -> Non
         list(pool.map(lambda job: build.library(job[0].text, job[0].file, compile_options(job[1]), job[2]), jobs))
 
 
-def _module(source: kernels.Source, defines: Mapping[str, str], mode: str) -> emulator.RawModule:
+def _module(source: kernels.Source, defines: Mapping[str, str], mode: str | None = None) -> emulator.RawModule:
     return emulator.RawModule(code=source.text, options=compile_options(defines), mode=mode, name=source.file)
 
 
@@ -212,7 +228,7 @@ def main() -> int:
     """Run launches in one mode, as standard input says; write a line with the finding of each, up to the first."""
     job, lines = json.load(sys.stdin), answers()
     source = kernels.parse(job["file"], job["text"])
-    module = _module(source, job["defines"], MODES[job["mode"]])
+    module = _module(source, job["defines"])
     for told in job["launches"]:
         launch = launch_text.parse(told["launch"], told["where"])
         faulthandler.dump_traceback_later(job["timeout"], exit=True)
@@ -223,9 +239,12 @@ def main() -> int:
             print(json.dumps({"arrays": ranges}), file=lines, flush=True)
             return start()
 
-        finding = finding_of(run, job["mode"])
-        print(json.dumps({"finding": finding}), file=lines, flush=True)
-        if finding is not None:
+        if job["mode"] == BANKS:
+            answer: dict[str, Any] = {"bank_conflicts": bank_conflicts_of(run)}
+        else:
+            answer = {"finding": finding_of(run, job["mode"])}
+        print(json.dumps(answer), file=lines, flush=True)
+        if answer.get("finding") is not None:
             break
     return 0
 
@@ -239,6 +258,13 @@ def finding_of(run: Callable[[], Mapping[str, npt.NDArray[Any]]], mode: str) -> 
     except KernelError as error:
         return str(error)
     return None
+
+
+def bank_conflicts_of(run: Callable[[], object]) -> list[str]:
+    """Run something in a process that was started for it; return its bank conflicts in words, those up to an error."""
+    with contextlib.suppress(KernelError), emulator.watch_banks() as accesses:
+        run()
+    return [str(access) for access in accesses if access.conflicts]
 
 
 def _order_finding(run: Callable[[], Mapping[str, npt.NDArray[Any]]]) -> str | None:

@@ -16,13 +16,16 @@ from gpunet import emulator
 from gpunet.emulator import build
 from gpunet.errors import KernelError
 
-__all__ = ["MODES", "answers", "run_in_child", "sanitizer_finding"]
+__all__ = ["BANKS", "MODES", "answers", "run_in_child", "sanitizer_finding"]
 
 # What is checked, and the emulator's mode that does it:
 #   race        two threads that meet in memory without a barrier between them, barriers that some threads skip
 #   bounds      accesses outside of the arrays and of shared memory, undefined arithmetic
 #   schedules   results that depend on the order in which threads and blocks run; deadlocks
 MODES = {"race": "race", "bounds": "asan", "schedules": "fast"}
+# What is counted besides: slow, but not wrong.
+BANKS = "banks"
+_EMULATOR_MODES = {**MODES, BANKS: "banks"}
 
 
 def run_in_child(module: str, job: Mapping[str, Any], mode: str) -> tuple[list[dict[str, Any]], str | None]:
@@ -35,9 +38,9 @@ def run_in_child(module: str, job: Mapping[str, Any], mode: str) -> tuple[list[d
     Raises:
         KernelError: the child failed for another reason.
     """
-    environment = {**os.environ, "GPUNET_EMULATOR_MODE": MODES[mode], "OPENBLAS_NUM_THREADS": "1"}
+    environment = {**os.environ, "GPUNET_EMULATOR_MODE": _EMULATOR_MODES[mode], "OPENBLAS_NUM_THREADS": "1"}
     environment["GPUNET_CACHE_DIR"] = str(build.cache_directory().parent)  # the temporary one, too, where there is one
-    if MODES[mode] == "asan":
+    if _EMULATOR_MODES[mode] == "asan":
         environment |= emulator.asan_environment()
     package = str(Path(__file__).resolve().parent.parent.parent)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))

@@ -41,6 +41,13 @@ extern "C" __global__ void talks(int* y) { printf("thread %d\\n", threadIdx.x); 
 extern "C" __global__ void waits(int* flag) { while (atomicAdd(flag, 0) == 0) {} }
 struct Pair { int a, b; };
 extern "C" __global__ void __launch_bounds__(64) bounded(Pair p, unsigned char* bytes) {}
+extern "C" __global__ void column(float* y) {
+    __shared__ float s[1024];
+    s[threadIdx.x * 32] = y[threadIdx.x];
+    __syncthreads();
+    if (y[threadIdx.x] > 100) __trap();
+    y[threadIdx.x] = s[threadIdx.x];
+}
 """
 SOURCE = kernels.parse("own.cu", TEXT)
 
@@ -49,6 +56,20 @@ SOURCE = kernels.parse("own.cu", TEXT)
 def _emulator():
     if reason := emulator.unavailable():
         missing("emulated", reason)
+
+
+def test_bank_conflicts_are_told_with_file_and_line_and_are_no_finding():
+    column, reverse = "column<<<1, {}>>>(y=float[32]={})", "reverse<<<1, 256>>>(x=float[256])"
+    launches = [column.format(32, 0), column.format(1, 0), column.format(32, 200), reverse]
+    conflicts = [result.bank_conflicts for result in results(*launches)]
+    line = next(number for number, text in enumerate(TEXT.splitlines()) if "threadIdx.x * 32" in text)
+    words = f"column: write of 4 bytes at own.cu:{line}: 32-way bank conflicts (32 wavefronts instead of 1)"
+    assert conflicts == [[words], [], [], []], "what traps tells nothing"
+    assert not any(results(launches[0])[0].findings.values())
+
+
+def results(*launches, **options):
+    return check.check(SOURCE, [{"REAL": "float"}], [launch_text.parse(launch) for launch in launches], **options)
 
 
 def findings(*launches, **options):

@@ -254,10 +254,31 @@ def test_check_finds_planted_faults(call, cpu, folder):
     assert code == 0 and out.startswith(launch) and "not checked, for want of a launch: reverse, alone" in out
 
 
+def test_check_notes_bank_conflicts_which_are_no_finding(call, cpu, tmp_path, monkeypatch):
+    (tmp_path / "column.cu").write_text(
+        "// launch: column<<<1, 32>>>(y=float[32])\n"
+        'extern "C" __global__ void __launch_bounds__(32) column(float* y) {\n'
+        "    __shared__ float s[1024];\n"
+        "    s[threadIdx.x * 32] = y[threadIdx.x];\n"
+        "    __syncthreads();\n"
+        "    y[threadIdx.x] = s[threadIdx.x * 32];\n}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = call("check", "column.cu")
+    assert code == 0
+    notes = [line for line in out.splitlines() if line.startswith("  note ")]
+    assert notes == [
+        f"  note       column: {access}: 32-way bank conflicts (32 wavefronts instead of 1)"
+        for access in ("write of 4 bytes at column.cu:4", "read of 4 bytes at column.cu:6")
+    ]
+    code, out, _ = call("check", "column.cu", "--json")
+    assert code == 0 and json.loads(out)["results"][0]["bank_conflicts"] == [note[13:] for note in notes]
+
+
 def test_check_without_a_file_runs_a_training_step(call, cpu):
     code, out, _ = call("check")
     assert code == 0
-    for name in ("conv_forward", "conv_backward_weight", "gemm", "cross_entropy_backward", "sgd_step"):
+    for name in ("direct_forward", "direct_backward_weight", "gemm", "cross_entropy_backward", "sgd_step"):
         assert next(line for line in out.splitlines() if line.startswith(f"{name} ")).split()[1:] == ["PASS"] * 3
     assert "not launched by it: " in out and "proven by the test suite: pytest tests/kernels" in out
 
@@ -270,15 +291,18 @@ def test_a_training_step_that_does_not_end_is_a_finding(call, cpu):
 def test_a_finding_in_a_training_step_is_shown(call, monkeypatch):
     def child(module, job, mode):
         finding = {"race": "gemm: race at gemm.cu:7"}.get(mode)
-        return [{"kernels": ["gemm", "fill"], "finding": finding}], "heap-buffer-overflow" if mode == "bounds" else None
+        answer = {"bank_conflicts": ["gemm: slow"]} if mode == "banks" else {"finding": finding}
+        return [{"kernels": ["gemm", "fill"], **answer}], "heap-buffer-overflow" if mode == "bounds" else None
 
     monkeypatch.setattr(checking, "run_in_child", child)
     code, out, _ = call("check")
     assert code == 1 and "race: gemm: race at gemm.cu:7\nbounds: heap-buffer-overflow" in out
+    assert out.endswith("pytest tests/kernels\nnote: gemm: slow\n")
     assert next(line for line in out.splitlines() if line.startswith("gemm ")).split()[1:] == ["-", "-", "PASS"]
     code, out, _ = call("check", "--json")
     found = json.loads(out)
-    assert code == 1 and found["findings"]["schedules"] is None and found["covered"]["schedules"] == ["fill", "gemm"]
+    assert code == 1 and found["bank_conflicts"] == ["gemm: slow"]
+    assert found["findings"]["schedules"] is None and found["covered"]["schedules"] == ["fill", "gemm"]
 
 
 @pytest.mark.parametrize("action", ["", "list", "compile", "check"])

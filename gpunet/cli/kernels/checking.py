@@ -12,7 +12,7 @@ from typing import Any
 
 from gpunet import emulator
 from gpunet.backend import check, kernels, launch_text
-from gpunet.backend.child import MODES, run_in_child
+from gpunet.backend.child import BANKS, MODES, run_in_child
 from gpunet.cli.kernels.sources import add_defines, in_words, launches_of, variants
 from gpunet.errors import KernelError, layout_message
 
@@ -36,6 +36,8 @@ that are checked when no --launch is given:
 race        two threads that meet in memory without a barrier between them; barriers that some threads skip
 bounds      the first access outside of an array or of shared memory, and undefined arithmetic
 schedules   the same bits whether threads run forward, in reverse or at random; deadlocks
+
+Bank conflicts of shared memory come as notes, by line: they make a kernel slow, not wrong, and are no finding.
 
 What a kernel prints by printf is not shown.
 
@@ -108,7 +110,10 @@ def _check_file(options: argparse.Namespace) -> int:
     )
     unchecked = [name for name in source.kernels if name not in {launch.kernel for launch in launches}]
     if options.json:
-        rows = [{"launch": r.launch.text, "defines": r.defines, "findings": r.findings} for r in results]
+        rows = [
+            {"launch": r.launch.text, "defines": r.defines, "findings": r.findings, "bank_conflicts": r.bank_conflicts}
+            for r in results
+        ]
         print(json.dumps({"file": source.file, "results": rows, "not_checked": unchecked}, indent=1))
     else:
         print("\n".join(_report(results, unchecked)))
@@ -119,6 +124,7 @@ def _report(results: Sequence[check.Result], unchecked: Sequence[str]) -> Iterat
     for result in results:
         yield " ".join(filter(None, [result.launch.text, in_words(result.defines)]))
         yield from (f"  {mode:<11}{finding or 'PASS'}" for mode, finding in result.findings.items())
+        yield from (f"  {'note':<11}{conflict}" for conflict in result.bank_conflicts)
     if unchecked:
         yield f"not checked, for want of a launch: {', '.join(unchecked)}"
     found = sum(1 for result in results for finding in result.findings.values() if finding)
@@ -145,23 +151,26 @@ def _sketch(kernel: kernels.Kernel) -> str:
 def _check_own(options: argparse.Namespace) -> int:
     """Run a training step in every mode; list which kernels it launched."""
 
+    modes = (*MODES, BANKS)
     with ThreadPoolExecutor(check.cpus()) as pool:
-        outcomes = dict(zip(MODES, pool.map(_step, MODES, itertools.repeat(options.timeout)), strict=True))
-    findings = {mode: finding for mode, (_, finding) in outcomes.items()}
+        outcomes = dict(zip(modes, pool.map(_step, modes, itertools.repeat(options.timeout)), strict=True))
+    conflicts = outcomes.pop(BANKS).get("bank_conflicts", [])
+    findings = {mode: outcome["finding"] for mode, outcome in outcomes.items()}
     names = [name for file in kernels.kernel_files() for name in kernels.load(file).kernels]
-    covered = {mode: [name for name in names if name in launched] for mode, (launched, _) in outcomes.items()}
+    covered = {mode: [name for name in names if name in outcome["kernels"]] for mode, outcome in outcomes.items()}
     missing = [name for name in names if not any(name in covered[mode] for mode in MODES)]
     if options.json:
-        print(json.dumps({"findings": findings, "covered": covered, "not_covered": missing}, indent=1))
+        found = {"findings": findings, "covered": covered, "not_covered": missing, "bank_conflicts": conflicts}
+        print(json.dumps(found, indent=1))
     else:
-        print("\n".join(_own_table(names, covered, findings, missing)))
+        print("\n".join([*_own_table(names, covered, findings, missing), *(f"note: {text}" for text in conflicts)]))
     return 1 if any(findings.values()) else 0
 
 
-def _step(mode: str, timeout: float) -> tuple[list[str], str | None]:
-    """Return the kernels that a training step launched in a mode, and the finding."""
+def _step(mode: str, timeout: float) -> dict[str, Any]:
+    """Return what a training step gave in a mode: the kernels that it launched, and the finding or bank conflicts."""
     written, ended = run_in_child("gpunet.cli.kernels.step", {"mode": mode, "timeout": timeout}, mode)
-    return (written[-1]["kernels"], written[-1]["finding"]) if ended is None else ([], ended)
+    return written[-1] if ended is None else {"kernels": [], "finding": ended}
 
 
 def _own_table(

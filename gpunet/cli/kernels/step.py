@@ -13,7 +13,8 @@ import numpy.typing as npt
 import gpunet
 from gpunet import backend, models, optim
 from gpunet.backend import Device
-from gpunet.backend.check import finding_of
+from gpunet.backend.check import bank_conflicts_of, finding_of
+from gpunet.backend.child import BANKS
 from gpunet.nn import functional as F
 
 __all__ = ["main", "step"]
@@ -35,12 +36,13 @@ def step() -> dict[str, npt.NDArray[Any]]:
 
 
 def main() -> int:
-    """Run the step in the mode that standard input names; write the finding and the kernels that ran."""
+    """Run the step in the mode that standard input names; write the finding, or conflicts, and the kernels that ran."""
     job = json.load(sys.stdin)
     faulthandler.dump_traceback_later(job["timeout"], exit=True)
-    finding = finding_of(step, job["mode"])
+    banks = job["mode"] == BANKS
+    answer = {"bank_conflicts": bank_conflicts_of(step)} if banks else {"finding": finding_of(step, job["mode"])}
     kernels = sorted(getattr(backend.get(Device("emulated")), "launched", {}))
-    print(json.dumps({"finding": finding, "kernels": kernels}))
+    print(json.dumps({**answer, "kernels": kernels}))
     return 0
 
 
