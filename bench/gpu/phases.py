@@ -207,6 +207,7 @@ class Run:
         try:
             self.measured.run(until, of_rows, self._write)
         finally:
+            self.gpu["after bench"] = probe.smi()  # a hot GPU has lower clocks
             self.left_out += self.measured.left_out
             self.wrong += self.measured.wrong
         rows = sum(result.extra["contestant"] == "gpunet" for result in self.measured.results)

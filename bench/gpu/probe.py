@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 import shutil
 import subprocess
 from typing import Any
 
 from bench import timing
 
+TOOLKIT = "/usr/local/cuda"
 TOOLS = ("compute-sanitizer", "ncu", "nsys")
 MODULES = ("torch", "pytest", "hypothesis", "ml_dtypes", "matplotlib", "jax")
 _SMI = (
@@ -47,12 +49,12 @@ def gpu() -> dict[str, Any]:
         "cuda_runtime": runtime.runtimeGetVersion(),
         "nvrtc": ".".join(map(str, cupy.cuda.nvrtc.getVersion())),
         "cupy": cupy.__version__,
-        **_smi(),
+        **smi(),
     }
 
 
-def _smi() -> dict[str, str]:
-    """Return what nvidia-smi says; nothing where it is missing."""
+def smi() -> dict[str, str]:
+    """Return what nvidia-smi says of clocks, power and temperature; nothing where it is missing."""
     command = ["nvidia-smi", f"--query-gpu={','.join(_SMI)}", "--format=csv,noheader", "--id=0"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
@@ -71,7 +73,12 @@ def software() -> dict[str, str | None]:
 
         found["torch cuda"] = torch.version.cuda
         found["torch cudnn"] = str(torch.backends.cudnn.version())
-    return {**found, **{tool: shutil.which(tool) for tool in TOOLS}}
+    return {**found, **{tool: _find(tool) for tool in TOOLS}}
+
+
+def _find(tool: str) -> str | None:
+    """Return where a tool lies: on the path, or where the toolkit puts it."""
+    return shutil.which(tool) or shutil.which(tool, path=os.path.join(os.environ.get("CUDA_PATH", TOOLKIT), "bin"))
 
 
 def _version(module: str) -> str:

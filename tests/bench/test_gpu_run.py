@@ -205,6 +205,16 @@ def test_missing_packages_are_named(tmp_path, monkeypatch):
     assert content["phases"]["sanitizer"]["status"] == "left out"
 
 
+def test_tools_are_found_where_the_toolkit_puts_them(tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    tool = tmp_path / "bin" / "compute-sanitizer"
+    tool.write_text("#!/bin/sh\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("CUDA_PATH", str(tmp_path))
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert probe.software()["compute-sanitizer"] == str(tool) and probe.smi() == {}
+
+
 def test_the_sanitizer_runs_where_it_is(tmp_path, monkeypatch):
     tool = tmp_path / "compute-sanitizer"
     tool.write_text(
