@@ -25,6 +25,16 @@ TOUCH(4, float)
 TOUCH(8, double)
 TOUCH(16, float4)
 
+// Four parts of a vector that is read as a whole, and one that is read alone.
+extern "C" __global__ void read_vectors(float* y) {
+    __shared__ float4 held[32];
+    held[threadIdx.x] = make_float4(1, 2, 3, 4);
+    __syncthreads();
+    float4 whole = held[31 - threadIdx.x];
+    __syncthreads();
+    y[threadIdx.x] = whole.x + whole.y + whole.z + whole.w + held[threadIdx.x].y;
+}
+
 // Lane t reads row index[t] of 16 bytes by ldmatrix, or copies to it.
 extern "C" __global__ void matrices(unsigned* words, const int* index) {
     __shared__ float4 held[512];

@@ -101,6 +101,13 @@ def test_wavefronts_of_random_patterns(size):
         assert touch(size, index) == [(sum(counts), len(counts), max(counts))] * 2, index
 
 
+def test_a_vector_that_is_moved_as_a_whole_is_one_access():
+    with emulator.watch_banks() as accesses:
+        launch(FILE, "banks", "read_vectors", np.zeros(32, np.float32))
+    counts = [(a.kind, a.size, a.accesses, a.wavefronts, a.phases) for a in accesses]
+    assert counts == [("write", 16, 1, 4, 4), ("read", 16, 1, 4, 4), ("read", 4, 1, 4, 1)]
+
+
 # Rows of 16 bytes in a tile with lines of 128 bytes: those that 8 lanes of a phase take.
 ROWS = {
     "unswizzled": (LANES % 8 * 8 + LANES // 8, 32, 8),
