@@ -1,6 +1,7 @@
 // Convolution in which every channel is a group of its own: output channel o sees channel o / (O / C) alone. Bound by
 // memory, at one product per tap and output: forward reads x and writes y, the input gradient reads gy and writes gx, the
-// gradient of the weights reads gy and x.
+// gradient of the weights reads gy and x. A thread takes `per_thread` neighbouring channels: a vector of them where each
+// has one output and they come in whole vectors, else one.
 // Activations are channels-last (N, D, H, W, C), weights (O, KD, KH, KW).
 #ifndef REAL
 #error "define REAL"
@@ -9,8 +10,11 @@
 #include "window.cuh"
 #include "slab.cuh"
 
-// Forward makes y from x, the input gradient gx from gy: pixels of `made` channels from pixels of `read` channels.
-template <bool FORWARD>
+#define MOST_SUMMED (PER_VECTOR < 4 ? PER_VECTOR : 4)  // channels of a thread whose gradients fit in its registers
+
+// Forward makes y from x, the input gradient gx from gy: pixels of `made` channels from pixels of `read` channels, COUNT
+// of them a thread; with more than one of them, each has one output channel.
+template <bool FORWARD, int COUNT>
 struct Sides {
     const Window& g;
     const int (&made_size)[3];
@@ -22,83 +26,91 @@ struct Sides {
           read_size(FORWARD ? g.in_size : g.out_size),
           made(FORWARD ? g.outputs : g.channels),
           read(FORWARD ? g.channels : g.outputs),
-          multiplier(g.outputs / g.channels),
+          multiplier(COUNT > 1 ? 1 : g.outputs / g.channels),
           per_tap(FORWARD ? 1 : multiplier) {}
 
-    // The number-th channel that channel `made` takes, and the output channel whose weights it meets.
-    __device__ int channel(int made, int number) const { return FORWARD ? made / multiplier : filter(made, number); }
-    __device__ int filter(int made, int number) const { return made * per_tap + number; }
+    // The first of the channels that channel `made` takes, and of the output channels whose weights it meets.
+    __device__ int channel(int made) const { return FORWARD ? made / multiplier : made * multiplier; }
+    __device__ int filter(int made) const { return FORWARD ? made : made * multiplier; }
+};
 
-    // Where a pixel at `at` of an axis reads through a tap; beyond the last pixel if nowhere.
-    __device__ unsigned position(int axis, int at, int tap) const {
-        int stride = g.stride[axis];
-        if (FORWARD) return (unsigned)at * stride - g.padding[axis] + tap * g.dilation[axis];
+// Where pixels that lie side by side along an axis read through a tap, one after the other; beyond the last pixel if
+// nowhere: unsigned positions before the first are far behind the last.
+template <bool FORWARD>
+struct Positions {
+    int stride, wait;  // backward: how many pixels read nowhere before one does
+    unsigned position;
+    __device__ Positions(const Window& g, int axis, int at, int tap) : stride(g.stride[axis]), wait(0) {
+        if (FORWARD) {
+            position = (unsigned)at * stride - g.padding[axis] + tap * g.dilation[axis];
+            return;
+        }
         int start = at + g.padding[axis] - tap * g.dilation[axis];
-        if (stride == 1) return start;  // saves the time of divisions
-        return start >= 0 && start % stride == 0 ? start / stride : ~0u;
+        position = start;
+        if (stride > 1) {  // divisions are slow
+            int rest = start % stride;
+            position = start / stride + (rest > 0);
+            wait = rest > 0 ? stride - rest : -rest;
+        }
+    }
+    __device__ unsigned next() {
+        if (FORWARD) return (position += stride) - stride;
+        if (wait-- > 0) return ~0u;
+        wait = stride - 1;
+        return position++;
     }
 };
 
-// Values at a pixel for PER_VECTOR channels of `wanted` from `first` on, each in channel_of(its number) of `channels`;
-// those beyond the last are undefined.
-template <class Channel>
-__device__ __forceinline__ Vector<REAL> load_channels(
-    const REAL* in, long long pixel, int channels, int first, int wanted, const Channel& channel_of) {
-    in += pixel * channels;
-    if (channels == wanted) return load_vector(in + first, wanted - first);
-    Vector<REAL> values;
-#pragma unroll
-    for (int n = 0; n < PER_VECTOR; ++n) {
-        if (first + n < wanted) values.at[n] = in[channel_of(first + n)];
-    }
-    return values;
-}
-
-// A block of (vectors of channels, lanes) makes a slab of strips. Its weights stay in shared memory, a row for each
-// product that an output takes, and a last row for the bias.
-template <bool FORWARD>
+// A block of (channels, lanes) makes a slab of strips. Its weights stay in shared memory, a row for each product that an
+// output takes, and a last row for the bias.
+template <bool FORWARD, int COUNT>
 __device__ __forceinline__ void make_slab(
     REAL* out, const REAL* in, const REAL* w, const REAL* bias_or_null, const Window& g, int per_slab, ACC* rows) {
-    Sides<FORWARD> sides(g);
-    int depth = taps(g) * sides.per_tap, width = blockDim.x * PER_VECTOR;
+    Sides<FORWARD, COUNT> sides(g);
+    int depth = taps(g) * sides.per_tap, width = blockDim.x * COUNT, first = blockIdx.y * width;
     for (int e = threadIdx.y * blockDim.x + threadIdx.x; e < width * (depth + 1); e += blockDim.x * blockDim.y) {
-        int row = e / width, made = blockIdx.y * width + e % width;
-        ACC value = 0;
-        if (made < sides.made) {
-            int tap = row / sides.per_tap, filter = sides.filter(made, row % sides.per_tap);
-            if (row < depth) value = w[(long long)filter * taps(g) + tap];
-            else if (bias_or_null) value = bias_or_null[made];
+        int row = e / width, made = first + e % width;
+        if (made >= sides.made) continue;
+        ACC value = bias_or_null ? (ACC)bias_or_null[made] : 0;
+        if (row < depth) {
+            int filter = sides.filter(made) + row % sides.per_tap;
+            value = w[(long long)filter * taps(g) + row / sides.per_tap];
         }
         rows[e] = value;
     }
     __syncthreads();  // the weights are complete
 
-    const int(&read_size)[3] = sides.read_size;
-    int in_block = threadIdx.x * PER_VECTOR, made = blockIdx.y * width + in_block;
+    int made = first + threadIdx.x * COUNT;
+    if (made >= sides.made) return;
+    const int(&size)[3] = sides.read_size;
+    in += sides.channel(made);
+    rows += threadIdx.x * COUNT;
     each_strip(g.batch, sides.made_size, per_slab, [&](const Pixel& pixel) {
-        ACC sum[COLUMNS][PER_VECTOR];
+        ACC sum[COLUMNS][COUNT];
 #pragma unroll
         for (int q = 0; q < COLUMNS; ++q) {
 #pragma unroll
-            for (int n = 0; n < PER_VECTOR; ++n) sum[q][n] = rows[depth * width + in_block + n];
+            for (int n = 0; n < COUNT; ++n) sum[q][n] = rows[depth * width + n];
         }
         for (int i = 0; i < g.window[0]; ++i) {
-            unsigned slice = sides.position(0, pixel.at[0], i);
+            unsigned slice = Positions<FORWARD>(g, 0, pixel.at[0], i).next();
             for (int j = 0; j < g.window[1]; ++j) {
-                unsigned row = sides.position(1, pixel.at[1], j);
-                if (slice >= read_size[0] || row >= read_size[1]) continue;
-                unsigned first = ((pixel.n * read_size[0] + slice) * read_size[1] + row) * read_size[2];
+                unsigned row = Positions<FORWARD>(g, 1, pixel.at[1], j).next();
+                if (slice >= size[0] || row >= size[1]) continue;
+                unsigned start = ((pixel.n * size[0] + slice) * size[1] + row) * size[2];
                 for (int k = 0; k < g.window[2]; ++k) {
-                    const ACC* weights = rows + ((i * g.window[1] + j) * g.window[2] + k) * sides.per_tap * width + in_block;
-                    for (int number = 0; number < sides.per_tap; ++number, weights += width) {
+                    Positions<FORWARD> columns(g, 2, pixel.at[2], k);
+                    const ACC* weights = rows + ((i * g.window[1] + j) * g.window[2] + k) * sides.per_tap * width;
 #pragma unroll
-                        for (int q = 0; q < COLUMNS; ++q) {
-                            unsigned column = sides.position(2, pixel.at[2] + q, k);
-                            if (column >= read_size[2]) continue;
-                            Vector<REAL> values = load_channels(in, first + column, sides.read, made, sides.made,
-                                [&](int channel) { return sides.channel(channel, number); });
+                    for (int q = 0; q < COLUMNS; ++q) {
+                        unsigned column = columns.next();
+                        if (column >= size[2]) continue;
+                        const REAL* from = in + (long long)(start + column) * sides.read;
+#pragma unroll 1
+                        for (int number = 0; number < sides.per_tap; ++number) {
+                            Vector<REAL, COUNT> values = load_vector<REAL, COUNT>(from + number);
 #pragma unroll
-                            for (int n = 0; n < PER_VECTOR; ++n) sum[q][n] += (ACC)values.at[n] * weights[n];
+                            for (int n = 0; n < COUNT; ++n) sum[q][n] += (ACC)values.at[n] * weights[number * width + n];
                         }
                     }
                 }
@@ -108,55 +120,60 @@ __device__ __forceinline__ void make_slab(
 #pragma unroll
         for (int q = 0; q < COLUMNS; ++q) {
             if (pixel.at[2] + q >= sides.made_size[2]) break;
-            Vector<REAL> values;
+            Vector<REAL, COUNT> values;
 #pragma unroll
-            for (int n = 0; n < PER_VECTOR; ++n) values.at[n] = sum[q][n];
-            store_vector(out + (to + q) * sides.made + made, values, sides.made - made);
+            for (int n = 0; n < COUNT; ++n) values.at[n] = sum[q][n];
+            store_vector(out + (to + q) * sides.made + made, values, COUNT);
         }
     });
 }
 
 extern "C" __global__ void __launch_bounds__(256, 1) depthwise_forward(
-    REAL* y, const REAL* x, const REAL* w, const REAL* bias_or_null, Window g, int per_slab) {
+    REAL* y, const REAL* x, const REAL* w, const REAL* bias_or_null, Window g, int per_slab, int per_thread) {
     extern __shared__ __align__(16) ACC rows[];
-    make_slab<true>(y, x, w, bias_or_null, g, per_slab, rows);
+    if (per_thread == 1) make_slab<true, 1>(y, x, w, bias_or_null, g, per_slab, rows);
+    else make_slab<true, PER_VECTOR>(y, x, w, bias_or_null, g, per_slab, rows);
 }
 
 // With a bias it is the forward of transposed convolution.
 extern "C" __global__ void __launch_bounds__(256, 1) depthwise_backward_input(
-    REAL* gx, const REAL* gy, const REAL* w, const REAL* bias_or_null, Window g, int per_slab) {
+    REAL* gx, const REAL* gy, const REAL* w, const REAL* bias_or_null, Window g, int per_slab, int per_thread) {
     extern __shared__ __align__(16) ACC rows[];
-    make_slab<false>(gx, gy, w, bias_or_null, g, per_slab, rows);
+    if (per_thread == 1) make_slab<false, 1>(gx, gy, w, bias_or_null, g, per_slab, rows);
+    else make_slab<false, PER_VECTOR>(gx, gy, w, bias_or_null, g, per_slab, rows);
 }
 
-extern "C" __global__ void __launch_bounds__(256, 1) depthwise_backward_weight(
-    ACC* partials, const REAL* gy, const REAL* x, Window g, int per_slab) {
-    extern __shared__ __align__(16) ACC scratch[];
-    Slab slab(g, per_slab);
-    Sides<true> sides(g);
-    int first_tap[3];
+template <int COUNT>
+__device__ __forceinline__ void add_slab(
+    ACC* partials, const REAL* gy, const REAL* x, const Window& g, int per_slab, ACC* scratch) {
+    Slab<COUNT> slab(g, per_slab);
+    int first_tap[3], lane0 = slab.output < g.outputs ? slab.begin + threadIdx.y : slab.end;
     tap_position(slab.weight, g.window, first_tap);
-    Sums sum = {};
-    for (int p = slab.begin + threadIdx.y; p < slab.end; p += blockDim.y) {
+    x += slab.output / (g.outputs / g.channels);
+    Sums<COUNT> sum = {};
+    for (int p = lane0; p < slab.end; p += blockDim.y) {
         Pixel out = pixel_of(p, g.out_size);
-        Vector<REAL> gradient = load_gradient(gy, p, slab, g);
+        Vector<REAL, COUNT> gradient = load_vector<REAL, COUNT>(gy + (long long)p * g.outputs + slab.output);
         int tap[3] = {first_tap[0], first_tap[1], first_tap[2]};
 #pragma unroll
         for (int i = 0; i < WEIGHTS; ++i) {
-            unsigned at[3];
+            Pixel in;
+            if (input_pixel(g, out, tap, in)) {
+                Vector<REAL, COUNT> values = load_vector<REAL, COUNT>(x + index_of(in, g.in_size) * g.channels);
 #pragma unroll
-            for (int axis = 0; axis < 3; ++axis) at[axis] = sides.position(axis, out.at[axis], tap[axis]);
-            if (at[0] < g.in_size[0] && at[1] < g.in_size[1] && at[2] < g.in_size[2]) {
-                unsigned in = ((out.n * g.in_size[0] + at[0]) * g.in_size[1] + at[1]) * g.in_size[2] + at[2];
-                Vector<REAL> values = load_channels(x, in, g.channels, slab.output, g.outputs,
-                    [&](int channel) { return sides.channel(channel, 0); });
-#pragma unroll
-                for (int n = 0; n < PER_VECTOR; ++n) sum[n][i] += (ACC)gradient.at[n] * (ACC)values.at[n];
+                for (int n = 0; n < COUNT; ++n) sum[n][i] += (ACC)gradient.at[n] * (ACC)values.at[n];
             }
             next_tap(tap, g.window);
         }
 #pragma unroll
-        for (int n = 0; n < PER_VECTOR; ++n) sum[n][WEIGHTS] += (ACC)gradient.at[n];
+        for (int n = 0; n < COUNT; ++n) sum[n][WEIGHTS] += (ACC)gradient.at[n];
     }
     store_sums(partials, sum, slab, g.outputs, taps(g), scratch);
+}
+
+extern "C" __global__ void __launch_bounds__(256, 1) depthwise_backward_weight(
+    ACC* partials, const REAL* gy, const REAL* x, Window g, int per_slab, int per_thread) {
+    extern __shared__ __align__(16) ACC scratch[];
+    if (per_thread == 1) add_slab<1>(partials, gy, x, g, per_slab, scratch);
+    else add_slab<MOST_SUMMED>(partials, gy, x, g, per_slab, scratch);
 }

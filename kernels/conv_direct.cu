@@ -96,12 +96,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) direct_forward(
 }
 
 // Each thread lays out what one pixel sees, a column of `seen`; then all of them add up products with gy.
-extern "C" __global__ void __launch_bounds__(256, 1) direct_backward_weight(
+extern "C" __global__ void __launch_bounds__(256, 2) direct_backward_weight(
     ACC* partials, const REAL* gy, const REAL* x, Window g, int per_slab) {
     extern __shared__ __align__(16) ACC seen[];
-    Slab slab(g, per_slab);
+    Slab<PER_VECTOR> slab(g, per_slab);
     unsigned rows = blockDim.z * WEIGHTS, first = blockIdx.z * rows;
-    Sums sum = {};
+    Sums<PER_VECTOR> sum = {};
     for (int pixel0 = slab.begin; pixel0 < slab.end; pixel0 += slab.threads) {
         int count = min(slab.threads, slab.end - pixel0);
         if (slab.thread < count) {
@@ -111,7 +111,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) direct_backward_weight(
         }
         __syncthreads();  // the pixels are laid out
         for (int p = threadIdx.y; p < count; p += blockDim.y) {
-            Vector<REAL> gradient = load_gradient(gy, pixel0 + p, slab, g);
+            const REAL* from = gy + (long long)(pixel0 + p) * g.outputs + slab.output;
+            Vector<REAL> gradient = load_vector(from, g.outputs - slab.output);  // beyond the last nothing is stored
 #pragma unroll
             for (int i = 0; i <= WEIGHTS; ++i) {
                 ACC in = i < WEIGHTS ? seen[(threadIdx.z * WEIGHTS + i) * slab.threads + p] : 1;

@@ -1,5 +1,5 @@
-// What convolution without tensor cores shares: blocks that own a slab of pixels, and threads that own 16 bytes of
-// neighbouring channels. How large slabs and blocks are says gpunet/ops/conv_slabs.py.
+// What convolution without tensor cores shares: blocks that own a slab of pixels, and threads that own neighbouring
+// channels, a vector of them where that can be. How large slabs and blocks are says gpunet/ops/conv_slabs.py.
 #include "vector.cuh"
 #include "window.cuh"
 
@@ -19,11 +19,13 @@ __device__ __forceinline__ void each_strip(int batch, const int (&size)[3], int 
     }
 }
 
-// Gradients of the weights and of the bias. A block is (vectors of output channels, lanes, groups of weights); a thread
-// adds up what the pixels of its lane say about WEIGHTS weights of each output channel of its vector. The bias counts as
+// Gradients of the weights and of the bias. A block is (COUNTs of output channels, lanes, groups of weights); a thread
+// adds up what the pixels of its lane say about WEIGHTS weights of each of its COUNT output channels. The bias counts as
 // one more weight, whose input is 1. partials[slab] is [output][weight], then [output]; sum_axes adds up the slabs.
-using Sums = ACC[PER_VECTOR][WEIGHTS + 1];
+template <int COUNT>
+using Sums = ACC[COUNT][WEIGHTS + 1];
 
+template <int COUNT>
 struct Slab {
     int thread, threads;  // number in the block, and their count
     int output, weight;   // the first of this thread
@@ -31,24 +33,20 @@ struct Slab {
     __device__ Slab(const Window& g, int per_slab)
         : thread((threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x),
           threads(blockDim.x * blockDim.y * blockDim.z),
-          output((blockIdx.y * blockDim.x + threadIdx.x) * PER_VECTOR),
+          output((blockIdx.y * blockDim.x + threadIdx.x) * COUNT),
           weight((blockIdx.z * blockDim.z + threadIdx.z) * WEIGHTS),
           begin(blockIdx.x * per_slab),
           end(min(begin + per_slab, pixels(g.batch, g.out_size))) {}
 };
 
-// The gradient at a pixel for this thread's output channels; what lies beyond the last is undefined, and never stored.
-__device__ __forceinline__ Vector<REAL> load_gradient(const REAL* gy, int pixel, const Slab& slab, const Window& g) {
-    return load_vector(gy + (long long)pixel * g.outputs + slab.output, g.outputs - slab.output);
-}
-
 // Adds up the lanes in their order, and stores; `depth` is the number of weights per output channel. The scratch holds
 // (WEIGHTS + 1) * threads numbers that no thread needs any more.
+template <int COUNT>
 __device__ __forceinline__ void store_sums(
-    ACC* partials, const Sums& sum, const Slab& slab, int outputs, int depth, ACC* scratch) {
+    ACC* partials, const Sums<COUNT>& sum, const Slab<COUNT>& slab, int outputs, int depth, ACC* scratch) {
     partials += (long long)blockIdx.x * outputs * (depth + 1);
 #pragma unroll
-    for (int n = 0; n < PER_VECTOR; ++n) {
+    for (int n = 0; n < COUNT; ++n) {
 #pragma unroll
         for (int i = 0; i <= WEIGHTS; ++i) scratch[i * slab.threads + slab.thread] = sum[n][i];
         __syncthreads();  // the sums of all lanes are there

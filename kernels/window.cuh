@@ -38,10 +38,8 @@ __device__ __forceinline__ void next_tap(int (&position)[3], const int (&window)
     for (int axis = 2; ++position[axis] == window[axis] && axis > 0; --axis) position[axis] = 0;
 }
 
-// The input pixel that output pixel `out` sees through a tap; false if it lies in the padding.
-__device__ __forceinline__ bool input_pixel(const Window& g, const Pixel& out, int tap, Pixel& in) {
-    int position[3];
-    tap_position(tap, g.window, position);
+// The input pixel that output pixel `out` sees through the tap at a position; false if it lies in the padding.
+__device__ __forceinline__ bool input_pixel(const Window& g, const Pixel& out, const int (&position)[3], Pixel& in) {
     bool inside = true;
     in.n = out.n;
     for (int axis = 0; axis < 3; ++axis) {
@@ -49,6 +47,13 @@ __device__ __forceinline__ bool input_pixel(const Window& g, const Pixel& out, i
         inside = inside && in.at[axis] >= 0 && in.at[axis] < g.in_size[axis];
     }
     return inside;
+}
+
+// The same through a tap of this number.
+__device__ __forceinline__ bool input_pixel(const Window& g, const Pixel& out, int tap, Pixel& in) {
+    int position[3];
+    tap_position(tap, g.window, position);
+    return input_pixel(g, out, position, in);
 }
 
 // The output pixel that sees input pixel `in` through a tap; false if there is none.

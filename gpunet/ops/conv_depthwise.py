@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from gpunet.backend import Array
 from gpunet.backend.dtypes import accumulator
-from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.ops.conv_products import Products
 from gpunet.ops.conv_slabs import MOST_SHARED, balanced, launch_strips, launch_weights
 from gpunet.ops.geometry import Geometry, Triple
@@ -14,8 +16,9 @@ from gpunet.ops.geometry import Geometry, Triple
 __all__ = ["DEPTHWISE"]
 
 _FILE = "conv_depthwise.cu"
-_MOST_VECTORS = 8  # of channels in a block: 128 bytes of a pixel, a cache line
-_WIDEST = 8 * 4  # bytes of a row of one vector: of 8 channels in 16 bits, computed in float32
+_MOST_SUMMED = 4  # as in kernels/conv_depthwise.cu
+_LINE = 128  # bytes of a pixel that a block takes: a cache line
+_WIDEST = 8 * 4  # bytes of the weights of a thread, for one tap: of 8 channels in 16 bits, computed in float32
 
 
 class Depthwise(Products):
@@ -35,14 +38,22 @@ class Depthwise(Products):
 
     def _launch(self, be: KernelBackend, kernel: str, arrays: Any, size: Triple, g: Geometry, rows: int) -> None:
         out = arrays[0]
-        in_vector = 16 // out.itemsize
-        bytes_of_vector = rows * in_vector * accumulator(out.dtype).itemsize
-        most = min(_MOST_VECTORS, MOST_SHARED // bytes_of_vector)
-        per_block, across = balanced(blocks(out.shape[1], in_vector), most)
-        launch_strips(be, _FILE, kernel, arrays, size, g, (per_block, across), per_block * bytes_of_vector)
+        per_thread = _per_thread(g, out.dtype)
+        bytes_of_thread = rows * per_thread * accumulator(out.dtype).itemsize
+        most = min(_LINE // (per_thread * out.itemsize), MOST_SHARED // bytes_of_thread)
+        threads = balanced(out.shape[1] // per_thread, most)
+        launch_strips(be, _FILE, kernel, arrays, size, g, threads, threads[0] * bytes_of_thread, per_thread)
 
     def weight_gradient(self, be: KernelBackend, gw: Any, gb: Any, gy: Array, x: Array, g: Geometry) -> None:
-        launch_weights(be, _FILE, "depthwise_backward_weight", gw, gb, gy, x, g, tiled=False)
+        per_thread = _per_thread(g, gy.dtype, _MOST_SUMMED)
+        threads = balanced(g.outputs // per_thread, _LINE // (per_thread * gy.itemsize))
+        launch_weights(be, _FILE, "depthwise_backward_weight", gw, gb, gy, x, g, threads, per_thread)
+
+
+def _per_thread(g: Geometry, dtype: np.dtype[Any], most: int = 16) -> int:
+    """Return how many neighbouring channels a thread takes: up to 16 bytes, if they are neighbours in x and y."""
+    whole = min(16 // dtype.itemsize, most)
+    return whole if g.channels == g.outputs and g.channels % whole == 0 else 1
 
 
 def _rows(product: str, g: Geometry) -> int:

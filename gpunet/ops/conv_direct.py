@@ -15,7 +15,8 @@ __all__ = ["DIRECT"]
 
 _FILE = "conv_direct.cu"
 _MOST_CHANNELS = 4
-_MOST_EIGHTS = 32  # of output channels in a block, so that eight lanes are left
+_MOST_EIGHTS = 32  # of output channels in a block of forward, so that eight lanes are left
+_MOST_VECTORS = 64  # of output channels in a block of the gradient
 _OUTPUTS, _SPARE = 8, 4  # as in kernels/conv_direct.cu
 _WIDEST = 8  # bytes of a number
 
@@ -38,7 +39,8 @@ class Direct(Products):
         raise NotImplementedError("kernels/conv_direct.cu has no input gradient")
 
     def weight_gradient(self, be: KernelBackend, gw: Any, gb: Any, gy: Array, x: Array, g: Geometry) -> None:
-        launch_weights(be, _FILE, "direct_backward_weight", gw, gb, gy, x, g, tiled=True)
+        threads = balanced(blocks(g.outputs, 16 // gy.itemsize), _MOST_VECTORS)
+        launch_weights(be, _FILE, "direct_backward_weight", gw, gb, gy, x, g, threads)
 
 
 def _rows(g: Geometry) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array
@@ -36,56 +37,72 @@ def launch_strips(
     arrays: tuple[Array, Array, Array, Array | None],
     size: Triple,
     g: Geometry,
-    vectors: tuple[int, int],
+    threads: tuple[int, int],
     shared: int,
+    per_thread: int | None = None,
 ) -> None:
-    """Make images of pixels of a size, strip by strip.
+    """Make images of pixels, strip by strip.
 
     Args:
         file, kernel: what is launched.
         arrays: out, in, w and b; out is made.
-        size: of the images of out.
+        size: pixels of an image of out.
         g: the convolution.
-        vectors: how many groups of channels a block takes, and how many blocks it takes for all.
+        threads: how many threads of a block share the channels of a pixel, and how many blocks.
         shared: bytes of shared memory.
+        per_thread: channels that a thread reads at once, where the kernel asks.
     """
     out, x, w, b = arrays
-    lanes = _THREADS // vectors[0]
+    lanes = _THREADS // threads[0]
     strips = g.batch * size[0] * size[1] * blocks(size[2], _COLUMNS)
-    per_slab = lanes * max(1, blocks(strips, lanes * blocks(_WANTED_BLOCKS, vectors[1])))
+    per_slab = lanes * max(1, blocks(strips, lanes * blocks(_WANTED_BLOCKS, threads[1])))
+    x = be.dense(x, CHANNELS_LAST, (per_thread or 1) * x.itemsize)
     bias = None if b is None else be.dense(b, CONTIGUOUS)
+    asked = () if per_thread is None else (per_thread,)
     with be.dense_output(out, CHANNELS_LAST) as dense:
-        args = (dense, be.dense(x, CHANNELS_LAST), be.dense(w, CHANNELS_LAST), bias, window_struct(be, g), per_slab)
-        grid = blocks(strips, per_slab), vectors[1]
-        be.launch(file, kernel, grid, (vectors[0], lanes), args, shared=shared, REAL=out.dtype)
+        args = (dense, x, be.dense(w, CHANNELS_LAST), bias, window_struct(be, g), per_slab, *asked)
+        grid = blocks(strips, per_slab), threads[1]
+        be.launch(file, kernel, grid, (threads[0], lanes), args, shared=shared, REAL=out.dtype)
 
 
 def launch_weights(
-    be: KernelBackend, file: str, kernel: str, gw: Any, gb: Any, gy: Array, x: Array, g: Geometry, tiled: bool
+    be: KernelBackend,
+    file: str,
+    kernel: str,
+    gw: Any,
+    gb: Any,
+    gy: Array,
+    x: Array,
+    g: Geometry,
+    threads: tuple[int, int],
+    per_thread: int | None = None,
 ) -> None:
     """Make the gradients of weights and bias, as far as they are given, in one pass over gy.
 
     Args:
         file, kernel: what is launched.
         gw, gb, gy, x, g: as in `Products.weight_gradient`.
-        tiled: whether the kernel keeps in shared memory what pixels see through the weights.
+        threads: how many threads of a block share the channels of a pixel, and how many blocks.
+        per_thread: channels that a thread reads at once, where the kernel asks; else it keeps in shared memory what
+            pixels see through the weights.
     """
-    gy = be.dense(gy, CHANNELS_LAST)
+    asked, alignment = () if per_thread is None else (per_thread,), (per_thread or 1) * gy.itemsize
+    gy = be.dense(gy, CHANNELS_LAST, alignment)
     if gw is None:
         sum_to_channels(be, gb, gy)
         return
     dtype, depth = accumulator(gy.dtype), gw.size // g.outputs
-    vectors, across = balanced(blocks(g.outputs, 16 // gy.itemsize), 64 if tiled else 8)
-    most = MOST_SHARED // (_WEIGHTS * _THREADS * dtype.itemsize) if tiled else _THREADS
-    groups, deep = balanced(blocks(depth, _WEIGHTS), min(most, _THREADS // vectors))
-    lanes = _THREADS // (vectors * groups)
-    rows = max(_WEIGHTS + 1, _WEIGHTS * groups * tiled)
+    most = MOST_SHARED // (_WEIGHTS * _THREADS * dtype.itemsize) if per_thread is None else _THREADS
+    groups, deep = balanced(blocks(depth, _WEIGHTS), min(most, _THREADS // threads[0]))
+    block = threads[0], _THREADS // (threads[0] * groups), groups
+    rows = max(_WEIGHTS + 1, _WEIGHTS * groups if per_thread is None else 0)
 
-    slabs = max(1, min(blocks(_WANTED_BLOCKS, across * deep), blocks(g.out_pixels, _LEAST_PIXELS)))
+    slabs = max(1, min(blocks(_WANTED_BLOCKS, threads[1] * deep), blocks(g.out_pixels, _LEAST_PIXELS)))
     partials = be.empty((slabs, gw.size + g.outputs), dtype)
-    args = (partials, gy, be.dense(x, CHANNELS_LAST), window_struct(be, g), blocks(g.out_pixels, slabs))
-    shared = rows * vectors * lanes * groups * dtype.itemsize
-    be.launch(file, kernel, (slabs, across, deep), (vectors, lanes, groups), args, shared=shared, REAL=gy.dtype)
+    x = be.dense(x, CHANNELS_LAST, alignment)
+    args = (partials, gy, x, window_struct(be, g), blocks(g.out_pixels, slabs), *asked)
+    shared = rows * math.prod(block) * dtype.itemsize
+    be.launch(file, kernel, (slabs, threads[1], deep), block, args, shared=shared, REAL=gy.dtype)
     with be.dense_output(gw, CHANNELS_LAST) as out:
         sum_axes(be, out, partials, [(gw.size, 1)], [partials.shape])
     if gb is not None:

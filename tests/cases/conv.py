@@ -110,7 +110,7 @@ DIRECT_CASES = [
         id="direct",
         stride=(1, 2, 1),
         padding=(1, 0, 1),
-        dilation=(1, 1, 2),
+        dilation=(2, 1, 2),
     ),
     conv_case(ops.conv2d, (2, 4, 5, 6), (7, 4, 1, 1), b=False, by="direct", dense="w", id="direct-1x1"),
 ]
@@ -140,8 +140,10 @@ DEPTHWISE_CASES = [
         groups=3,
     ),
     conv_case(
-        ops.conv2d, (1, 72, 5, 6), (72, 1, 2, 2), b=False, by="depthwise", dense="w", id="depthwise-wide", groups=72
+        ops.conv2d, (1, 72, 4, 5), (72, 1, 2, 2), b=False, by="depthwise", dense="w", id="depthwise-wide", groups=72
     ),
+    conv_case(ops.conv2d, (1, 36, 4, 5), (36, 1, 2, 2), by="depthwise", dense="w", id="depthwise-ragged", groups=36),
+    conv_case(ops.conv2d, (1, 35, 4, 5), (35, 1, 2, 3), by="depthwise", dense="w", id="depthwise-narrow", groups=35),
     conv_case(ops.conv2d, (2, 2, 14, 13), (2, 1, 2, 2), by="depthwise", dense="w", id="depthwise-slabs", groups=2),
     conv_case(
         ops.conv1d, (3, 5, 19), (10, 1, 11), by="depthwise", dense="w", id="depthwise", stride=2, padding=5, groups=5
