@@ -1,6 +1,6 @@
 """Machine code of kernels that `gpunet warmup` compiled ahead, in a folder that processes share.
 
-A file's name tells the kernel file and the GPU, then a key of all that decides the code (text, macros, architecture,
+A file's name tells the kernel file and the architecture, then a key of all else that decides the code (text, macros,
 options, version of NVRTC), then a digest of the code itself: what is stale is never found, and damage is noticed.
 """
 
@@ -28,7 +28,7 @@ def folder() -> Path | None:
 
 def _name(source: Source, defines: Mapping[str, str], arch: int, version: str) -> str:
     """Return the beginning of a file's name."""
-    decisive = [source.text, sorted(defines.items()), arch, nvrtc.OPTIONS, version]
+    decisive = [source.text, sorted(defines.items()), nvrtc.OPTIONS, version]
     key = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:24]
     return f"{Path(source.file).stem}-sm_{arch}-{key}-"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import gpunet
 from gpunet import backend, emulator
-from gpunet.backend import blas, kernels, nvrtc
+from gpunet.backend import blas, cubins, kernels, nvrtc
 from gpunet.backend.cupy import gpu_name
 from gpunet.errors import FormatError
 from gpunet.ops import choices
@@ -58,12 +58,21 @@ def findings() -> Iterator[tuple[str, bool, str]]:
     )
     reason = nvrtc.unavailable()
     yield "nvrtc", reason is None, reason or f"{nvrtc.version()}: compiles kernels without a GPU"
+    yield "warmup", True, _compiled_ahead()
     yield _choices("emulated" if cuda else gpu_name(0))
     for package, purpose in _EXTRAS.items():
         try:
             yield package, True, importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             yield package, False, f"not installed; {purpose}"
+
+
+def _compiled_ahead() -> str:
+    folder = cubins.folder()
+    sizes = [path.stat().st_size for path in folder.glob("*.cubin")] if folder else []
+    if not sizes:
+        return "no kernel is compiled ahead (gpunet warmup would)"
+    return f"{len(sizes)} variants of kernels compiled ahead, {sum(sizes) / 1e6:.1f} MB in {folder}"
 
 
 def _choices(gpu: str) -> tuple[str, bool, str]:

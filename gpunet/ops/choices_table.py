@@ -51,6 +51,9 @@ class Problem:
     order: str = ""
     halo_tiles: tuple[Tile, ...] = ()
 
+    def __hash__(self) -> int:  # of a few fields: one is taken at every launch
+        return hash((self.op, self.rows, self.columns, self.depth))
+
     def takes(self, choice: Choice) -> bool:
         """Say whether a kernel can make the product; "halo" in some tiles only."""
         return choice.kernel in self.kernels and (choice.kernel != "halo" or choice.tile in self.halo_tiles)

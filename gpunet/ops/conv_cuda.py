@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -39,6 +40,7 @@ def product_sizes(product: str, g: Geometry) -> tuple[int, int, int]:
     return pixels, g.channels // g.groups, g.taps * outputs
 
 
+@functools.lru_cache(maxsize=4096)
 def problem_of(be: KernelBackend, product: str, g: Geometry, dtype: np.dtype[Any], allow_tf32: bool) -> Problem:
     """Return a product as tables of choices know it, with the kernels that can make it."""
     able = [name for name, kernels in _SPECIAL.items() if kernels.fits(product, g)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ __all__ = ["gemm", "problem_of"]
 _TILE = 64  # as in kernels/gemm.cuh
 
 
+@functools.lru_cache(maxsize=4096)
 def problem_of(
     be: KernelBackend, sizes: tuple[int, int, int], order: str, dtype: np.dtype[Any], allow_tf32: bool
 ) -> Problem:

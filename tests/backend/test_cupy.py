@@ -16,9 +16,10 @@ import pytest
 
 from gpunet import backend, emulator, ops
 from gpunet.backend import Device, cubins, cupy, emulated, emulated_array, emulated_xp, kernels
+from gpunet.cli.main import main
 from gpunet.data import RandomInvert
 from gpunet.errors import DeviceError, OutOfMemoryError
-from gpunet.ops import choices, tensor_cores
+from gpunet.ops import choices, choices_table, tensor_cores
 from gpunet.ops.choices import Choice
 from gpunet.tensor import Tensor
 from tests.harness.backends import missing
@@ -205,6 +206,34 @@ def test_damaged_machine_code_is_compiled_again(gpu):
 
 def test_the_architectures_and_names_of_the_gpus_here(gpu):
     assert cupy.archs() == [90] and gpu.gpu == "Fake GPU 1"
+
+
+def test_tuning_times_by_events_on_that_gpu_and_writes_the_table_of_its_model(gpu, tmp_path, monkeypatch, capsys):
+    """Events here tell how many kernels on tensor cores were launched before: all others seem to take no time."""
+
+    class Event:
+        done = False  # the stream is held until all is queued
+
+        def record(self):
+            assert FakeDevice.current == 1
+            self.at = 1 + sum(count for name, count in gpu.launched.items() if name.startswith("tensor_"))
+
+        def synchronize(self):
+            pass
+
+    held = []
+    gpu.xp.cuda.Event, gpu.xp.cuda.get_elapsed_time = Event, lambda start, end: end.at - start.at + 1e-3
+    gpu.xp.RawKernel = lambda code, name: lambda grid, block, args: held.append((FakeDevice.current, int(args[0])))
+    monkeypatch.delenv("GPUNET_CHOICES")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(choices, "_tables", {})
+    assert main(["tune", "--device", "cuda:1", "--quick", "--quiet", "--linear", "batch=3,in=8,out=4"]) == 0
+    table = tmp_path / "gpunet" / "choices" / "fake-gpu-1.toml"
+    assert capsys.readouterr().out.endswith(f"written: {table}\n") and set(held) == {(1, 2_000_000)}
+    assert [row.choice for row in choices_table.read(table)["gemm"]] == [Choice("plain")] * 3
+    gpu.launched.clear()
+    ops.linear(gpu.from_numpy(np.ones((4, 8), "f4")), gpu.from_numpy(np.ones((4, 8), "f4")), allow_tf32=True)
+    assert dict(gpu.launched) == {"gemm": 1} and choices.table(gpu.gpu).user == table
 
 
 def test_a_lack_of_memory_says_for_what(gpu):

@@ -28,10 +28,14 @@ TWO = {
 
 
 def test_every_variant_is_compiled_once(folder, capsys):
+    assert main(["doctor"]) == 0
+    assert "ok warmup            no kernel is compiled ahead" in capsys.readouterr().out
     assert main(["warmup", "--arch", "75,90", "--quiet"]) == 0
     found = sorted(path.name.rsplit("-", 2)[0] for path in folder.iterdir())
     assert found == ["cast-sm_75"] * 2 + ["cast-sm_90"] * 2 + ["gemm_tensor-sm_90"]  # an sm_75 has no such cores
     assert "5 variants for sm_75, sm_90: 5 compiled, 0 were there; " in capsys.readouterr().out
+    assert main(["doctor"]) == 0
+    assert "ok warmup            5 variants of kernels compiled ahead, " in capsys.readouterr().out
     for file, variants in TWO.items():
         for defines in variants:
             path = cubins.find(kernels.load(file), defines, 90, nvrtc.version())
