@@ -244,6 +244,14 @@ def test_a_product_races_once(be, pretend, tmp_path, capsys):
     assert capsys.readouterr().out.count("gemm nt ") == 2  # batches of 5 and 8 share a row
 
 
+def test_a_bar_shows_how_far_it_is(be, pretend, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    pretend()
+    assert main(["tune", "--device", "emulated", "--quick", "--linear", LINEAR, "--dtype", "half,tf32"]) == 0
+    shown = capsys.readouterr().err
+    assert f"linear {LINEAR} half gemm " in shown and " 50%|" in shown and f"linear {LINEAR} tf32 gemm 100%|" in shown
+
+
 def test_a_dry_run_and_the_emulator_without_out_write_nothing(be, pretend, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GPUNET_CHOICES", str(tmp_path / "mine.toml"))
     pretend(plain=0.5e-3)
@@ -268,7 +276,7 @@ def test_a_wrong_kernel_never_wins_and_is_exit_code_1(be, pretend, tmp_path, mon
     assert gpunet_tune("--linear", LINEAR, "--out", tmp_path / "mine.toml") == 1
     shown = capsys.readouterr()
     assert "WRONG: 16 of 80 elements differ from the plain kernel's, shipped" in shown.out
-    assert "gpunet: 1 times a kernel's result was wrong on emulated; none of these is chosen" in shown.err
+    assert "gpunet: wrong results on emulated: 1; none of these kernels is chosen" in shown.err
     (row,) = read(tmp_path / "mine.toml")["gemm"]
     assert row.choice == Choice("tensor", NARROW, 1) and row.conditions["order"] == "nt"  # the one without splits
 

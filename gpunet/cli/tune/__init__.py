@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -115,9 +116,7 @@ def run(options: argparse.Namespace) -> int:
         io.write_text_atomic(path, text)
         print(f"written: {path}")
     if faults:
-        print(
-            f"gpunet: {faults} times a kernel's result was wrong on {be.gpu}; none of these is chosen", file=sys.stderr
-        )
+        print(f"gpunet: wrong results on {be.gpu}: {faults}; none of these kernels is chosen", file=sys.stderr)
     return 1 if faults else 0
 
 
@@ -148,21 +147,23 @@ def _races(
 
     clock, rounds = clock_of(be), 5 if options.quick else 15
     done: list[tuple[str, Any]] = []
-    with tqdm(unit="round", file=sys.stderr, disable=options.quiet or None, leave=False) as bar:
-        for layer in layers:
-            for dtype in options.dtype:
-                for product in layer.products(be, dtype):
-                    row = product.problem.op, conditions(product)
-                    if row in done:
-                        continue
-                    done.append(row)
-                    lanes = [Lane(choice) for choice in candidates(product.problem, options.quick)]
-                    bar.set_description(f"{product.problem.op} of {layer}", refresh=False)
-                    bar.reset(total=len(lanes) + rounds)
-                    for _ in race(be, product, lanes, clock, rounds):
-                        bar.update()
-                    bar.clear()
-                    yield product, lanes
+    jobs = list(enumerate(itertools.product(layers, options.dtype)))
+    bar_format = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+    with tqdm(total=3 * len(jobs), bar_format=bar_format, disable=options.quiet or None, leave=False) as bar:
+        for job, (layer, dtype) in jobs:
+            for number, product in enumerate(layer.products(be, dtype), start=3 * job):
+                row = product.problem.op, conditions(product)
+                if row in done:
+                    continue
+                done.append(row)
+                lanes = [Lane(choice) for choice in candidates(product.problem, options.quick)]
+                bar.set_description_str(f"{layer.text} {dtype} {product.problem.op}")
+                steps = len(lanes) + rounds
+                for step, _ in enumerate(race(be, product, lanes, clock, rounds), start=1):
+                    bar.n = number + step / steps
+                    bar.refresh()
+                bar.clear()
+                yield product, lanes
 
 
 def _row(product: Product, lanes: Sequence[Lane], verdict: Verdict) -> Row | None:
