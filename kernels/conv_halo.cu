@@ -1,15 +1,16 @@
 // Convolution with few channels on tensor cores, stride 1: the input pixels that a tile of outputs sees, its halo
 // included, are loaded once, and each tap of the window only shifts where they are read. The weights stay in shared
-// memory for the life of a block. conv_tensor.cu reads each input once per tap instead.
+// memory for the life of a block. conv_tiled.cu reads each input once per tap instead.
 // Bound: the rate of mma.sync; memory: the input 1.4 times (for 3 x 3 and tiles of 8 x 16), the output once.
 #ifndef REAL
 #error "define REAL"
 #endif
-#ifndef TILE
-#error "define TILE"
+#ifndef MMA_TILE
+#error "define MMA_TILE"
 #endif
+#define TILE MMA_TILE  // on tensor cores only
 #include "common.cuh"
-#include "tensor.cuh"
+#include "tiles.cuh"
 #include "window.cuh"
 
 #define TILE_COLUMNS 16                        // pixels, so that a fragment's 16 rows are one row of the image
@@ -93,19 +94,20 @@ struct Halo {
     }
 
     // Adds what the taps see of a patch.
-    __device__ void multiply(Sums& sums, const char* weights, const char* patch) const {
+    __device__ void multiply(Product::Sums& sums, const char* weights, const char* patch) const {
         int lane = threadIdx.x % WARP;
         for (int slice = 0; slice < slices; ++slice) {
+#pragma unroll 1  // a tap is enough work, and addresses take registers
             for (int tap = 0; tap < taps(); ++tap) {
                 const char* b = weights + (tap * slices + slice) * Weights::BYTES;
                 int corner = tap_pixel(tap);
-                multiply_slice(
+                Product::multiply_loaded(
                     sums,
                     [&](unsigned(&words)[4], int m, int step) {
                         int pixel = corner + m / TILE_COLUMNS * columns + lane % 16;
                         load_matrices(words, patch + patch_offset(slice, pixel, step * 2 + lane / 16));
                     },
-                    [&](unsigned(&words)[4], int n, int step) { Weights::load_b(words, b, n, step); });
+                    [&](unsigned(&words)[4], int n, int step) { Product::load_b<Weights>(words, b, n, step); });
             }
         }
     }
@@ -136,7 +138,7 @@ __device__ __forceinline__ void convolve(REAL* y, const REAL* x, const REAL* w, 
         commit_copies();
         wait_for_copies<1>();
         __syncthreads();  // weights and patch are complete
-        Sums sums = {};
+        Product::Sums sums = {};
         halo.multiply(sums, shared, patches + buffer * halo.patch_bytes());
         Pixel tile = tile_at(number);
         auto row = [&](int m) -> REAL* {
@@ -144,18 +146,19 @@ __device__ __forceinline__ void convolve(REAL* y, const REAL* x, const REAL* w, 
             if (pixel.at[1] >= size[1] || pixel.at[2] >= size[2]) return nullptr;
             return y + index_of(pixel, size) * halo.made_channels() + first_output;
         };
-        store_tile(sums, halo.n0, halo.outputs, row, [&](int n) { return bias ? (float)bias[first_output + n] : 0.0f; });
+        using Lines = Slice<Shape::M, true>;
+        Product::store<Lines, Lines>(sums, halo.n0, halo.outputs, row, [&](int n) { return bias ? (float)bias[first_output + n] : 0.0f; });
         __syncthreads();  // everybody has read the patch before its place is taken
     }
 }
 
-extern "C" __global__ void __launch_bounds__(Shape::THREADS) halo_conv_forward(
+extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) halo_conv_forward(
     REAL* y, const REAL* x, const REAL* w, const REAL* bias_or_null, Window g) {
     convolve<false>(y, x, w, bias_or_null, g);
 }
 
 // With a bias it is the forward of transposed convolution.
-extern "C" __global__ void __launch_bounds__(Shape::THREADS) halo_conv_backward_input(
+extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) halo_conv_backward_input(
     REAL* gx, const REAL* gy, const REAL* w, const REAL* bias_or_null, Window g) {
     convolve<true>(gx, gy, w, bias_or_null, g);
 }

@@ -1,5 +1,6 @@
 // Tensor-core instructions and asynchronous copies: PTX for sm_80 and later, the emulator's functions on the CPU
-// (gpunet/emulator/tensor_core.h). On older GPUs they trap: the host never chooses them there.
+// (gpunet/emulator/tensor_core.h). On older GPUs copies are plain, and tensor cores trap:
+// the host never chooses them there.
 
 #ifdef GPUNET_EMULATOR
 #define BEFORE_SM80 0
@@ -90,7 +91,10 @@ __device__ __forceinline__ void copy_async(void* shared, const void* global, boo
 #ifdef GPUNET_EMULATOR
     gpunet::copy_async<16>(shared, global, valid ? 16 : 0);
 #elif BEFORE_SM80
-    __trap();
+    struct __align__(16) Words {
+        unsigned at[4];
+    };
+    *(Words*)shared = valid ? *(const Words*)global : Words{};
 #else
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
                  ::"r"(shared_address(shared)), "l"(__cvta_generic_to_global(global)), "r"(valid ? 16 : 0));

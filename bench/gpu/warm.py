@@ -36,7 +36,7 @@ class Built:
 def jobs(arch: int) -> list[Job]:
     """Return every variant of every file that an architecture can have; those with tiles, which take longest, first."""
     found = [(file, defines) for file in kernels.kernel_files() for defines in kernels.variants(file)]
-    possible = [job for job in found if "TILE" not in job[1] or arch >= kernels.LEAST_TILED_ARCH]
+    possible = [job for job in found if kernels.runs_on(job[1], arch)]
     return sorted(possible, key=lambda job: "TILE" not in job[1])
 
 

@@ -95,7 +95,7 @@ class KernelBackend(Backend):
             block: threads per block, up to three axes.
             args: arrays of this backend (dense), None for a `*_or_null` pointer, scalars, structs.
             shared: dynamic shared memory in bytes.
-            macros: dtypes for the file's macros, such as REAL=np.float32; a str goes into TILE as it is.
+            macros: dtypes for the file's macros, such as REAL=np.float32; TILE and MMA_TILE take text.
 
         Raises:
             KernelError: a wrong count, dtype, device, alignment, gaps in an array, or a grid too large.
@@ -118,12 +118,12 @@ class KernelBackend(Backend):
         key = (
             file,
             name,
-            *sorted((macro, value if macro == "TILE" else np.dtype(value).char) for macro, value in macros.items()),
+            *sorted((macro, value if "TILE" in macro else np.dtype(value).char) for macro, value in macros.items()),
         )
         if key not in self._functions:
             source = kernels.load(file)
             kernel = source.kernel(name)
-            defines = {macro: value if macro == "TILE" else kernels.c_type(value) for macro, value in macros.items()}
+            defines = {macro: value if "TILE" in macro else kernels.c_type(value) for macro, value in macros.items()}
             if set(defines) != set(source.macros):
                 raise KernelError(f"{file} needs the macros {source.macros}, got {tuple(defines)}")
             dtypes = [source.dtype(parameter.type, defines) for parameter in kernel.parameters]

@@ -28,6 +28,7 @@ __all__ = [
     "kernel_files",
     "load",
     "read",
+    "runs_on",
     "scalar_bytes",
     "variants",
 ]
@@ -289,6 +290,10 @@ def scalar_bytes(kernel: Kernel, parameter: Parameter, dtype: np.dtype[Any], val
 
 _REALS = {"float": "float", "double": "double", "half": "float", "bfloat16": "float"}  # and what they are computed in
 
+# Rows and columns of a block's tile, and bytes of depth of its slices; kernels/tiles.cuh.
+_MMA_TILES = ("128,128,128", "128,64,128", "64,64,128", "128,32,64")
+_FMA_TILES = ("128,128,64,FMA", "64,64,64,FMA", "128,32,64,FMA")
+
 # The values each macro takes: together the variants in which a file is ever compiled.
 MACRO_VALUES = {
     "REAL": tuple(_REALS),
@@ -297,15 +302,11 @@ MACRO_VALUES = {
     "PARAM": tuple(_REALS),
     "ELEMENT": ("unsigned char", "unsigned short", "unsigned", "unsigned long long"),
     "INDEX": ("unsigned char", "int"),
-    "TILE": (
-        "128,128,128",
-        "128,64,128",
-        "64,64,128",
-        "128,32,64",
-    ),  # rows, columns, bytes of depth: kernels/tensor.cuh
+    "MMA_TILE": _MMA_TILES,
+    "TILE": (*_MMA_TILES, *_FMA_TILES),
 }
 
-LEAST_TILED_ARCH = 80  # tensor cores that multiply TF32 and bfloat16; GPUs before never run a kernel with a TILE
+LEAST_MMA_ARCH = 80  # tensor cores that multiply TF32 and bfloat16
 
 
 def variants(file: str) -> list[dict[str, str]]:
@@ -317,11 +318,21 @@ def variants(file: str) -> list[dict[str, str]]:
 
 
 def _is_met(defines: Mapping[str, str]) -> bool:
-    """Say whether a combination occurs: OUT is computed like REAL; PARAM is REAL, or what that is computed in; tensor
-    cores, which have a TILE, do not take double.
+    """Say whether a combination occurs: OUT is computed like REAL; PARAM is REAL, or what that is computed in;
+    tiles by multiply-adds are for float, those of tensor cores for all but double.
     """
     real = defines.get("REAL", "float")
-    if "TILE" in defines and real == "double":
+    tile = defines.get("TILE") or defines.get("MMA_TILE")
+    if tile and (real != "float" if "FMA" in tile else real == "double"):
         return False
     out, param = defines.get("OUT", real), defines.get("PARAM", real)
     return _REALS[out] == _REALS[real] and param in (real, _REALS[real])
+
+
+def runs_on(defines: Mapping[str, str], arch: int) -> bool:
+    """Say whether a variant is ever launched on a GPU: tiles of tensor cores only where there are such.
+
+    >>> runs_on({"TILE": "64,64,64,FMA"}, 75), runs_on({"TILE": "64,64,128"}, 75)
+    (True, False)
+    """
+    return arch >= LEAST_MMA_ARCH or not {defines.get("TILE"), defines.get("MMA_TILE")} & {*_MMA_TILES}

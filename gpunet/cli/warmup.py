@@ -89,7 +89,7 @@ def _jobs(archs: Sequence[int]) -> list[Job]:
         for source in map(kernels.load, kernels.kernel_files())
         for defines in kernels.variants(source.file)
         for arch in archs
-        if "TILE" not in defines or arch >= kernels.LEAST_TILED_ARCH
+        if kernels.runs_on(defines, arch)
     ]
 
 

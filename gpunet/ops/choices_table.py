@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,18 +12,18 @@ import numpy as np
 
 from gpunet.backend.kernel_backend import blocks
 from gpunet.errors import FormatError, layout_message
-from gpunet.ops.tensor_cores import TILES, Tile
+from gpunet.ops.tiles import FMA_TILES, MMA_TILES, Tile
 
 __all__ = ["KERNELS", "SPLIT", "TILED", "Choice", "Problem", "Row", "Rows", "make_row", "parse", "read", "to_text"]
 
 # Each op, and the kernels that it can be made by.
 KERNELS = {
-    "gemm": ("tensor", "plain"),
-    "conv_forward": ("halo", "tensor", "direct", "depthwise", "plain"),
-    "conv_input_gradient": ("halo", "tensor", "depthwise", "plain"),
-    "conv_weight_gradient": ("tensor", "direct", "depthwise", "plain"),
+    "gemm": ("tensor", "fma", "plain"),
+    "conv_forward": ("halo", "tensor", "fma", "direct", "depthwise", "plain"),
+    "conv_input_gradient": ("halo", "tensor", "fma", "depthwise", "plain"),
+    "conv_weight_gradient": ("tensor", "fma", "direct", "depthwise", "plain"),
 }
-TILED = ("tensor", "halo")  # kernels
+TILED = {"tensor": MMA_TILES, "halo": MMA_TILES, "fma": FMA_TILES}  # kernels, and their tiles
 _DTYPES, _ORDERS = ("tf32", "half", "float32", "float64"), ("nt", "nn", "tn")
 SPLIT = ("gemm", "conv_weight_gradient")  # ops whose depth can be split
 _SLICES_PER_SPLIT = 4  # fewer, and filling the stages takes longer than multiplying
@@ -64,7 +64,7 @@ class Choice:
     """A kernel; for those with tiles its tile, and how many blocks splits of the depth shall make together."""
 
     kernel: str
-    tile: Tile = TILES[0]
+    tile: Tile = MMA_TILES[0]
     blocks: int = 1
     splits: int = 0  # exactly so many, where `force` says so
 
@@ -200,7 +200,7 @@ class _Reader:
                 if key in row:
                     self.fail(f"{key} means nothing here.", f"it beside kernel = {_either(TILED)} only, not {kernel!r}")
             return Choice(kernel)
-        tiles = {str(tile): tile for tile in TILES}
+        tiles = {str(tile): tile for tile in TILED[kernel]}
         tile = tiles[self.one_of("tile", tuple(tiles), row)]
         wanted = row.get("blocks", 1)
         if "blocks" in row and self.op not in SPLIT:
@@ -238,7 +238,7 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _either(words: Sequence[str]) -> str:
+def _either(words: Iterable[str]) -> str:
     return " or ".join(f'"{word}"' for word in words)
 
 

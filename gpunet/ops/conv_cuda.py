@@ -10,22 +10,22 @@ import numpy as np
 
 from gpunet.backend import CHANNELS_LAST, Array
 from gpunet.backend.kernel_backend import KernelBackend, blocks
-from gpunet.ops import choices, tensor_cores
+from gpunet.ops import choices, tiles
 from gpunet.ops.choices import Problem
 from gpunet.ops.conv_depthwise import DEPTHWISE, Depthwise
 from gpunet.ops.conv_direct import DIRECT, Direct
 from gpunet.ops.conv_halo import Halo
 from gpunet.ops.conv_plain import PLAIN
 from gpunet.ops.conv_products import Products
-from gpunet.ops.conv_tensor import Tensor
+from gpunet.ops.conv_tiled import Tiled
 from gpunet.ops.geometry import Geometry
 from gpunet.ops.reduce import sum_to_channels
-from gpunet.ops.tensor_cores import Tile
+from gpunet.ops.tiles import Tile
 
 __all__ = ["Cuda", "problem_of", "product_sizes"]
 
 _SPECIAL: dict[str, Direct | Depthwise] = {"direct": DIRECT, "depthwise": DEPTHWISE}
-_TILED: dict[str, type[Tensor] | type[Halo]] = {"tensor": Tensor, "halo": Halo}
+_TILED: dict[str, type[Tiled] | type[Halo]] = {"tensor": Tiled, "fma": Tiled, "halo": Halo}
 
 
 def product_sizes(product: str, g: Geometry) -> tuple[int, int, int]:
@@ -45,8 +45,10 @@ def problem_of(be: KernelBackend, product: str, g: Geometry, dtype: np.dtype[Any
     """Return a product as tables of choices know it, with the kernels that can make it."""
     able = [name for name, kernels in _SPECIAL.items() if kernels.fits(product, g)]
     halo_tiles: tuple[Tile, ...] = ()
-    if tensor_cores.usable(be, dtype, allow_tf32) and Tensor.fits(product, g, dtype):
-        able += ["tensor", "halo"]
+    if Tiled.fits(product, g, dtype):
+        able += tiles.able(be, dtype, allow_tf32)
+    if "tensor" in able:
+        able.append("halo")
         halo_tiles = Halo.tiles(be, product, g, dtype)
     rows, columns, depth = product_sizes(product, g)
     return Problem(

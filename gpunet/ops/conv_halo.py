@@ -9,11 +9,10 @@ import numpy as np
 from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array
 from gpunet.backend.kernel_backend import KernelBackend, blocks
 from gpunet.errors import KernelError
-from gpunet.ops import tensor_cores
 from gpunet.ops.choices import Choice
 from gpunet.ops.conv_products import Products
 from gpunet.ops.geometry import Geometry, Triple, window_struct
-from gpunet.ops.tensor_cores import TILES, Tile
+from gpunet.ops.tiles import ALIGNMENT, MMA_TILES, Tile
 
 __all__ = ["Halo"]
 
@@ -33,7 +32,7 @@ class Halo(Products):
         by_pixels_in_planes = g.stride == (1, 1, 1) and g.window[0] == 1 and g.padding[0] == 0
         if product == "weight_gradient" or not by_pixels_in_planes or g.taps == 1:
             return ()
-        return tuple(tile for tile in TILES if _shared_bytes(tile, product, g, dtype) <= be.max_shared_bytes)
+        return tuple(tile for tile in MMA_TILES if _shared_bytes(tile, product, g, dtype) <= be.max_shared_bytes)
 
     def forward(self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
         """Fill y."""
@@ -66,11 +65,11 @@ class Halo(Products):
         resident = MULTIPROCESSORS * (be.max_shared_bytes // shared)
         grid = (min(tiles, max(1, resident // (columns * g.groups))), columns, g.groups)
         bias = None if b is None else be.dense(b, CONTIGUOUS)
-        x, w = (be.dense(array, CHANNELS_LAST, tensor_cores.ALIGNMENT) for array in (x, w))
+        x, w = (be.dense(array, CHANNELS_LAST, ALIGNMENT) for array in (x, w))
         kernel = "halo_conv_forward" if product == "forward" else "halo_conv_backward_input"
         with be.dense_output(out, CHANNELS_LAST) as dense:
             args = (dense, x, w, bias, window_struct(be, g))
-            macros = {"REAL": out.dtype, "TILE": tile.macro}
+            macros = {"REAL": out.dtype, "MMA_TILE": tile.macro}
             be.launch("conv_halo.cu", kernel, grid, tile.threads, args, shared=shared, **macros)
 
 

@@ -19,7 +19,7 @@ from gpunet.backend import Device, cubins, cupy, emulated, emulated_array, emula
 from gpunet.cli.main import main
 from gpunet.data import RandomInvert
 from gpunet.errors import DeviceError, OutOfMemoryError
-from gpunet.ops import choices, choices_table, tensor_cores
+from gpunet.ops import choices, choices_table, tiles
 from gpunet.ops.choices import Choice
 from gpunet.tensor import Tensor
 from tests.harness.backends import missing
@@ -152,21 +152,22 @@ def test_what_the_array_library_computes_lies_there_too(gpu):
 
 def test_kernels_ask_for_the_shared_memory_that_tiles_need(gpu):
     x, w = np.ones((3, 8), np.float32), np.ones((5, 8), np.float32)
-    for tile in tensor_cores.TILES:
+    for tile in tiles.MMA_TILES:
         with choices.force(Choice("tensor", tile)):
             y = ops.linear(gpu.from_numpy(x), gpu.from_numpy(w), allow_tf32=True)
         assert np.array_equal(gpu.to_numpy(y), x @ w.T)
-    assert gpu.launched["tensor_gemm_nt"] == len(tensor_cores.TILES)
+    assert gpu.launched["tiled_gemm_nt"] == len(tiles.MMA_TILES)
 
 
 def test_gpus_without_tf32_multiply_in_float32(gpu, monkeypatch):
     monkeypatch.setattr(FakeDevice, "compute_capability", "75")
     old = cupy.CupyBackend(1)
-    assert old.arch == 75 and not tensor_cores.usable(old, np.dtype(np.float32), allow_tf32=True)
-    assert gpu.arch == 90 and tensor_cores.usable(gpu, np.dtype(np.float32), allow_tf32=True)
-    assert not tensor_cores.usable(gpu, np.dtype(np.float32), allow_tf32=False)
-    assert tensor_cores.usable(gpu, np.dtype(np.float16), allow_tf32=False)
-    assert not tensor_cores.usable(gpu, np.dtype(np.float64), allow_tf32=True)
+    assert (old.arch, gpu.arch) == (75, 90)
+    float32, float16, float64 = map(np.dtype, ("f4", "f2", "f8"))
+    assert tiles.able(old, float32, allow_tf32=True) == tiles.able(gpu, float32, allow_tf32=False) == ["fma"]
+    assert tiles.able(gpu, float32, allow_tf32=True) == ["tensor", "fma"]
+    assert tiles.able(gpu, float16, allow_tf32=False) == ["tensor"] and tiles.able(old, float16, True) == []
+    assert tiles.able(gpu, float64, allow_tf32=True) == []
 
 
 def relu(gpu):

@@ -8,15 +8,16 @@ import pytest
 from gpunet import ops
 from gpunet.ops import conv_halo, conv_slabs
 from gpunet.ops.choices import Choice, force
-from gpunet.ops.tensor_cores import TILES
+from gpunet.ops.tiles import FMA_TILES, MMA_TILES
 from tests.harness.case import Case, Special, assert_close
 
 KERNELS = {  # forward, input gradient, weight gradient
     "plain": ("conv_forward", "conv_backward_input", "conv_backward_weight"),
     "direct": ("direct_forward", "conv_backward_input", "direct_backward_weight"),
     "depthwise": ("depthwise_forward", "depthwise_backward_input", "depthwise_backward_weight"),
-    "tensor": ("tensor_conv_forward", "tensor_conv_backward_input", "tensor_conv_backward_weight"),
-    "halo": ("halo_conv_forward", "halo_conv_backward_input", "tensor_conv_backward_weight"),
+    "tensor": ("tiled_conv_forward", "tiled_conv_backward_input", "tiled_conv_backward_weight"),
+    "fma": ("tiled_conv_forward", "tiled_conv_backward_input", "tiled_conv_backward_weight"),
+    "halo": ("halo_conv_forward", "halo_conv_backward_input", "tiled_conv_backward_weight"),
 }
 
 
@@ -25,9 +26,9 @@ def conv_case(op, x, w, b=True, by="plain", dense=(), bias_passes=1, splits=1, i
 
     Arrays named in `dense` (of x, w, y) lie channels-last without a copy.
     """
-    tensor = by in ("tensor", "halo")
+    tensor, tiled = by in ("tensor", "halo"), by in ("tensor", "halo", "fma")
     copies = {"copy_strided": 3 - len(dense)}
-    sums = {"sum_splits" if tensor else "sum_axes": 1} if splits > 1 or by in ("direct", "depthwise") else {}
+    sums = {"sum_splits" if tiled else "sum_axes": 1} if splits > 1 or by in ("direct", "depthwise") else {}
     transposed = "transpose" in op.__name__
     forward, backward_input, backward_weight = KERNELS[by]
     to_outputs, to_inputs = (backward_input, forward) if transposed else (forward, backward_input)
@@ -99,7 +100,7 @@ DIRECT_CASES = [
         padding=(1, 2),
         dilation=(1, 2),
     ),
-    conv_case(ops.conv2d, (1, 4, 1, 30), (120, 4, 1, 26), by="direct", id="direct-long", padding=(0, 2)),
+    conv_case(ops.conv2d, (1, 4, 1, 30), (118, 4, 1, 26), by="direct", id="direct-long", padding=(0, 2)),
     conv_case(ops.conv2d, (2, 2, 15, 20), (9, 2, 2, 2), by="direct", id="direct-slabs"),
     conv_case(ops.conv1d, (3, 4, 19), (1, 4, 5), by="direct", dense="y", id="direct", stride=2, padding=2),
     conv_case(
@@ -175,7 +176,10 @@ DEPTHWISE_CASES = [
     ),
 ]
 
-TENSOR_CASES = [
+TILED_CASES = [
+    conv_case(ops.conv2d, (2, 8, 5, 6), (12, 8, 3, 2), by="fma", id="fma", padding=1),
+    conv_case(ops.conv2d, (1, 36, 9, 9), (68, 36, 2, 2), by="fma", b=False, id="fma-ragged-tiles"),
+    conv_case(ops.conv_transpose1d, (2, 8, 7), (8, 4, 3), by="fma", id="fma", stride=2, groups=2),
     conv_case(ops.conv2d, (2, 8, 5, 6), (12, 8, 3, 2), by="halo", id="halo"),
     conv_case(
         ops.conv2d,
@@ -230,7 +234,7 @@ TENSOR_CASES = [
     ),
 ]
 
-CASES = [*PLAIN_CASES, *DIRECT_CASES, *DEPTHWISE_CASES, *TENSOR_CASES]
+CASES = [*PLAIN_CASES, *DIRECT_CASES, *DEPTHWISE_CASES, *TILED_CASES]
 
 
 def infinity_goes_only_where_its_windows_are(be):
@@ -304,15 +308,20 @@ def check_every_tile(be, kernel, products, channels, outputs, splits=0, **attrs)
     for product in products:
         expected = make(product, x, w, gy, **attrs)
         magnitude = make(product, abs(x), abs(w), abs(gy), **attrs).max()
-        for tile in TILES:
+        for tile in FMA_TILES if kernel == "fma" else MMA_TILES:
             with force(Choice(kernel, tile, splits=splits)):
-                got = be.to_numpy(make(product, *device, allow_tf32=True, **attrs))
-            assert_close(got, expected, magnitude, f"{product} {tile}", tf32=True)
+                got = be.to_numpy(make(product, *device, allow_tf32=kernel != "fma", **attrs))
+            assert_close(got, expected, magnitude, f"{product} {tile}", tf32=kernel != "fma")
 
 
 def every_tile_of_tensor_cores(be):
     check_every_tile(be, "tensor", "yxw", 36, 132, stride=2)
     check_every_tile(be, "tensor", "w", 36, 132, splits=2)
+
+
+def every_tile_by_multiply_adds(be):
+    check_every_tile(be, "fma", "yxw", 36, 132, stride=2)
+    check_every_tile(be, "fma", "w", 36, 132, splits=2)
 
 
 def every_tile_with_a_halo(be):
@@ -327,5 +336,6 @@ SPECIALS = [
     Special(tuple({name for names in KERNELS.values() for name in names}), infinity_goes_only_where_its_windows_are),
     Special((*KERNELS["direct"], *KERNELS["depthwise"]), blocks_go_round_their_slabs),
     Special((*KERNELS["tensor"], "sum_splits"), every_tile_of_tensor_cores),
+    Special((*KERNELS["fma"], "sum_splits"), every_tile_by_multiply_adds),
     Special(KERNELS["halo"][:2], every_tile_with_a_halo),
 ]

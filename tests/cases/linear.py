@@ -7,7 +7,7 @@ import numpy as np
 from gpunet.ops import linear
 from gpunet.ops.choices import Choice, force
 from gpunet.ops.gemm import gemm
-from gpunet.ops.tensor_cores import TILES
+from gpunet.ops.tiles import FMA_TILES, MMA_TILES
 from tests.harness.case import Case, Special, assert_close
 
 
@@ -25,24 +25,26 @@ def linear_case(x, w, b=True, forward=("gemm",), gx=("gemm",), gw=("gemm",), id=
     )
 
 
-TENSOR = {"forward": ("tensor_gemm_nt",), "gx": ("tensor_gemm_nn",), "gw": ("tensor_gemm_tn",)}
+TILED = {"forward": ("tiled_gemm_nt",), "gx": ("tiled_gemm_nn",), "gw": ("tiled_gemm_tn",)}
 
 CASES = [
     linear_case((7, 5), (6, 5)),
     linear_case((2, 35, 19), (67, 19), b=False, id="ragged-tiles"),
     linear_case((2, 3, 0), (4, 0), gx=(), gw=(), id="no-features"),
-    linear_case((3, 12), (20, 12), id="tensor", **TENSOR, allow_tf32=True),
-    linear_case((67, 40), (72, 40), b=False, id="tensor-ragged-tiles", **TENSOR, allow_tf32=True),
+    linear_case((3, 12), (20, 12), id="fma", **TILED),
+    linear_case((67, 40), (72, 40), b=False, id="fma-ragged-tiles", **TILED),
+    linear_case((3, 12), (20, 12), id="tensor", **TILED, allow_tf32=True),
+    linear_case((67, 40), (72, 40), b=False, id="tensor-ragged-tiles", **TILED, allow_tf32=True),
     linear_case(
         (5, 264),
         (16, 264),
-        forward=("tensor_gemm_nt", "sum_splits"),
-        gx=("tensor_gemm_nn",),
-        gw=("tensor_gemm_tn",),
+        forward=("tiled_gemm_nt", "sum_splits"),
+        gx=("tiled_gemm_nn",),
+        gw=("tiled_gemm_tn",),
         id="tensor-splits",
         allow_tf32=True,
     ),
-    linear_case((6, 8), (7, 8), forward=("tensor_gemm_nt",), id="tensor-forward-only", allow_tf32=True),
+    linear_case((6, 8), (7, 8), forward=("tiled_gemm_nt",), id="tensor-forward-only", allow_tf32=True),
 ]
 
 
@@ -50,20 +52,27 @@ def every_tile_makes_every_product(be):
     """More than one tile and slice along each axis, all of them ragged; alone and in splits."""
     rng = np.random.default_rng(5)
     m, n, k = 132, 136, 72
-    for tile in TILES:
+    for tile in (*MMA_TILES, *FMA_TILES):
+        kernel = "tensor" if tile in MMA_TILES else "fma"
         for splits in (1, 2):
             for order in ("nt", "nn", "tn"):
                 a = np.round(rng.standard_normal((k, m) if order == "tn" else (m, k)), 1).astype(np.float32)
                 b = np.round(rng.standard_normal((n, k) if order == "nt" else (k, n)), 1).astype(np.float32)
                 bias, c = rng.standard_normal(n).astype(np.float32), be.empty((m, n), np.float32)
-                with force(Choice("tensor", tile, splits=splits)):
+                with force(Choice(kernel, tile, splits=splits)):
                     transposed = {"transpose_a": order == "tn", "transpose_b": order == "nt"}
                     gemm(be, c, *map(be.from_numpy, (a, b, bias)), **transposed, allow_tf32=True)
                 left, right = (a.T if order == "tn" else a), (b.T if order == "nt" else b)
                 left, right = left.astype(np.float64), right.astype(np.float64)
                 magnitude = np.max(abs(left) @ abs(right))
-                assert_close(be.to_numpy(c), left @ right + bias, magnitude, f"{order} {tile} {splits}", tf32=True)
+                assert_close(
+                    be.to_numpy(c),
+                    left @ right + bias,
+                    magnitude,
+                    f"{order} {kernel} {tile} {splits}",
+                    kernel == "tensor",
+                )
 
 
-KERNELS = ("tensor_gemm_nt", "tensor_gemm_nn", "tensor_gemm_tn", "sum_splits")
+KERNELS = ("tiled_gemm_nt", "tiled_gemm_nn", "tiled_gemm_tn", "sum_splits")
 SPECIALS = [Special(KERNELS, every_tile_makes_every_product)]

@@ -17,13 +17,13 @@ from gpunet.cli.tune.layers import MODELS, read_conv, read_linear
 from gpunet.cli.tune.rows import conditions, merged
 from gpunet.cli.tune.timing import Lane, candidates, decide
 from gpunet.errors import KernelError
-from gpunet.ops import choices, conv_tensor, tensor_cores
+from gpunet.ops import choices, conv_tiled, tiles
 from gpunet.ops.choices import Choice
 from gpunet.ops.choices_table import make_row, parse, read
-from gpunet.ops.tensor_cores import TILES
+from gpunet.ops.tiles import MMA_TILES
 from tests.harness.backends import missing
 
-LARGE, HIGH, SMALL, NARROW = TILES
+LARGE, HIGH, SMALL, NARROW = MMA_TILES
 LINEAR = "batch=5,in=264,out=16"
 
 
@@ -120,7 +120,7 @@ def test_candidates_begin_with_the_shipped_choice_and_come_once(be):
     forward, *_ = products_of(be, read_linear("batch=64,in=2304,out=128"))
     found = candidates(forward.problem, quick=False)
     assert found[0] == Choice("tensor", SMALL, 132) == choices.shipped().choose(forward.problem)
-    assert Choice("plain") in found and {choice.tile for choice in found} == set(TILES)
+    assert Choice("plain") in found and {choice.tile for choice in found} == set(MMA_TILES)
     assert [choice.blocks for choice in found if choice.tile == HIGH] == [
         1,
         66,
@@ -265,13 +265,13 @@ def test_a_dry_run_and_the_emulator_without_out_write_nothing(be, pretend, tmp_p
 
 
 def test_a_wrong_kernel_never_wins_and_is_exit_code_1(be, pretend, tmp_path, monkeypatch, capsys):
-    sum_splits = tensor_cores.sum_splits
+    sum_splits = tiles.sum_splits
 
     def wrong(be, out, *rest):
         sum_splits(be, out, *rest)
         be.fill(out[:1], 3)
 
-    monkeypatch.setattr(tensor_cores, "sum_splits", wrong)
+    monkeypatch.setattr(tiles, "sum_splits", wrong)
     pretend(tensor=1e-6)
     assert gpunet_tune("--linear", LINEAR, "--out", tmp_path / "mine.toml") == 1
     shown = capsys.readouterr()
@@ -283,7 +283,7 @@ def test_a_wrong_kernel_never_wins_and_is_exit_code_1(be, pretend, tmp_path, mon
 
 def test_elements_that_are_not_written_are_wrong(be, monkeypatch):
     product, *_ = products_of(be, read_conv("batch=1,in=8,out=12,size=5,kernel=2"))
-    monkeypatch.setattr(conv_tensor.Tensor, "forward", lambda *args: None)
+    monkeypatch.setattr(conv_tiled.Tiled, "forward", lambda *args: None)
     lanes = [Lane(Choice("tensor", NARROW)), Lane(Choice("plain"))]
     for _ in timing.race(be, product, lanes, timing.clock_of(be), rounds=1):
         pass
@@ -295,7 +295,7 @@ def test_a_kernel_that_fails_never_wins(be, pretend, monkeypatch, capsys):
     def fail(*args):
         raise KernelError("out of registers\nand more")
 
-    monkeypatch.setattr(conv_tensor.Tensor, "forward", fail)
+    monkeypatch.setattr(conv_tiled.Tiled, "forward", fail)
     pretend(tensor=1e-6)
     assert gpunet_tune("--conv", "batch=1,in=8,out=12,size=5,kernel=2") == 0
     assert "failed: out of registers\n" in capsys.readouterr().out

@@ -16,14 +16,14 @@ def folder(tmp_path, monkeypatch):
     if reason := nvrtc.unavailable():
         missing("emulated", reason)
     monkeypatch.setenv("GPUNET_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(kernels, "kernel_files", lambda: ["cast.cu", "gemm_tensor.cu"])
+    monkeypatch.setattr(kernels, "kernel_files", lambda: ["cast.cu", "gemm_tiled.cu"])
     monkeypatch.setattr(kernels, "variants", lambda file: TWO[file])
     return tmp_path / "cubins"
 
 
 TWO = {
     "cast.cu": [{"REAL": "float", "TO": "half"}, {"REAL": "half", "TO": "float"}],
-    "gemm_tensor.cu": [{"REAL": "float", "TILE": "64,64,128"}],
+    "gemm_tiled.cu": [{"REAL": "float", "TILE": "64,64,128"}],
 }
 
 
@@ -32,7 +32,7 @@ def test_every_variant_is_compiled_once(folder, capsys):
     assert "ok warmup            no kernel is compiled ahead" in capsys.readouterr().out
     assert main(["warmup", "--arch", "75,90", "--quiet"]) == 0
     found = sorted(path.name.rsplit("-", 2)[0] for path in folder.iterdir())
-    assert found == ["cast-sm_75"] * 2 + ["cast-sm_90"] * 2 + ["gemm_tensor-sm_90"]  # an sm_75 has no such cores
+    assert found == ["cast-sm_75"] * 2 + ["cast-sm_90"] * 2 + ["gemm_tiled-sm_90"]  # an sm_75 has no such cores
     assert "5 variants for sm_75, sm_90: 5 compiled, 0 were there; " in capsys.readouterr().out
     assert main(["doctor"]) == 0
     assert "ok warmup            5 variants of kernels compiled ahead, " in capsys.readouterr().out

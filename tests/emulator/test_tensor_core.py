@@ -126,7 +126,7 @@ def test_tf32_keeps_infinities_and_nan(mode):
     assert np.array_equal(seen[:2], [np.inf, -np.inf]) and np.isnan(seen[2:]).all()
 
 
-def test_tensor_cores_drop_the_low_bits_of_what_nobody_has_rounded(mode):
+def test_tiles_drop_the_low_bits_of_what_nobody_has_rounded(mode):
     a, b, c = np.zeros((32, 4), np.float32), np.zeros((32, 2), np.float32), np.zeros((32, 4), np.float32)
     a[0, 0], b[0, 0] = 1 + 2**-10 + 2**-11, -(1 + 2**-11)  # of row 0, column 0, depth 0
     launch("tensor.cu", mode, "multiply_float", c, a.view(np.uint32), b.view(np.uint32))

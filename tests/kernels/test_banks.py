@@ -12,19 +12,19 @@ from gpunet.backend import kernels
 from gpunet.backend.emulated import EmulatedBackend
 from gpunet.ops.choices import Choice, force
 from gpunet.ops.gemm import gemm
-from gpunet.ops.tensor_cores import TILES
+from gpunet.ops.tiles import FMA_TILES, MMA_TILES
 from tests.cases import CASES
 from tests.harness.banks import bank_conflicts
 from tests.harness.oracle import result_bytes
 
 # File, kernel, parts of the lines that may have conflicts, each with its reason.
 CLEAN: list[tuple[str, str, tuple[str, ...]]] = [
-    ("gemm_tensor.cu", "tensor_gemm_nt", ()),
-    ("gemm_tensor.cu", "tensor_gemm_nn", ()),
-    ("gemm_tensor.cu", "tensor_gemm_tn", ()),
-    ("conv_tensor.cu", "tensor_conv_forward", ()),
-    ("conv_tensor.cu", "tensor_conv_backward_input", ()),
-    ("conv_tensor.cu", "tensor_conv_backward_weight", ()),
+    ("gemm_tiled.cu", "tiled_gemm_nt", ()),
+    ("gemm_tiled.cu", "tiled_gemm_nn", ()),
+    ("gemm_tiled.cu", "tiled_gemm_tn", ()),
+    ("conv_tiled.cu", "tiled_conv_forward", ()),
+    ("conv_tiled.cu", "tiled_conv_backward_input", ()),
+    ("conv_tiled.cu", "tiled_conv_backward_weight", ()),
     ("conv_halo.cu", "halo_conv_forward", ()),
     ("conv_halo.cu", "halo_conv_backward_input", ()),
     ("gemm.cu", "gemm", ()),
@@ -35,22 +35,25 @@ CLEAN: list[tuple[str, str, tuple[str, ...]]] = [
 ]
 pytestmark = pytest.mark.only_backends("emulated")
 PER_KERNEL = 3  # cases; each is run in several tiles
-SMALL_TILES = TILES[-2:]  # of slices of both depths, which the larger ones share; they compile fast
+SMALL_TILES = MMA_TILES[-2:]  # of slices of both depths, which the larger ones share; they compile fast
+CHOICES = {
+    "gemm_tiled.cu": [Choice("tensor", tile) for tile in MMA_TILES] + [Choice("fma", tile) for tile in FMA_TILES],
+    "conv_tiled.cu": [Choice("tensor", tile) for tile in SMALL_TILES] + [Choice("fma", FMA_TILES[-1])],
+    "conv_halo.cu": [Choice("halo", tile) for tile in SMALL_TILES],
+}
 
 
 @pytest.mark.parametrize(("file", "kernel", "allowed"), CLEAN, ids=[kernel for _, kernel, _ in CLEAN])
 def test_kernel_has_no_bank_conflicts(be, file, kernel, allowed):
     assert kernel in kernels.load(file).kernels
     cases = [case for case in CASES if kernel in case.kernels][:PER_KERNEL]
-    tiles = (None,)
-    if "TILE" in kernels.load(file).macros:
-        tiles = TILES if file == "gemm_tensor.cu" else SMALL_TILES
+    choices = CHOICES.get(file, (None,))
 
     def launch_all() -> None:
         for case in cases:
             for dtype in (np.float32, np.float16):
-                for tile in tiles:
-                    with force(Choice(kernel.partition("_")[0], tile)) if tile else contextlib.nullcontext():
+                for choice in choices:
+                    with force(choice) if choice else contextlib.nullcontext():
                         result_bytes(be, case, dtype)
 
     assert bank_conflicts(launch_all, kernel, allowed) == []
@@ -63,7 +66,7 @@ def unswizzled(monkeypatch):
 
     def load_changed(file: str) -> kernels.Source:
         source = load(file)
-        assert file != "gemm_tensor.cu" or "(chunk ^ change)" in source.text
+        assert file != "gemm_tiled.cu" or "(chunk ^ change)" in source.text
         return dataclasses.replace(source, text=source.text.replace("(chunk ^ change)", "chunk"))
 
     monkeypatch.setattr(kernels, "load", load_changed)
@@ -74,10 +77,10 @@ def test_tiles_without_a_swizzle_are_found(be, unswizzled):
     c, a, b = unswizzled.empty((64, 64), np.float32), *(unswizzled.zeros((64, 64), np.float32) for _ in "ab")
 
     def launch() -> None:
-        with force(Choice("tensor", TILES[-2])):
+        with force(Choice("tensor", MMA_TILES[-2])):
             gemm(unswizzled, c, a, b, None, transpose_b=True, allow_tf32=True)
 
-    found = bank_conflicts(launch, "tensor_gemm_nt")
+    found = bank_conflicts(launch, "tiled_gemm_nt")
     assert len(found) == 2 and all("8-way bank conflicts" in text for text in found)
-    assert bank_conflicts(launch, "tensor_gemm_nt", allowed=["A::load_a(", "B::load_b("]) == []
-    assert bank_conflicts(launch, "tensor_gemm_nt", allowed=["A::load_a("]) == found[1:]
+    assert bank_conflicts(launch, "tiled_gemm_nt", allowed=["A::load_a(", "B::load_b("]) == []
+    assert bank_conflicts(launch, "tiled_gemm_nt", allowed=["A::load_a("]) == found[1:]

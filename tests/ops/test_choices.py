@@ -13,10 +13,10 @@ from gpunet.errors import FormatError
 from gpunet.ops import choices
 from gpunet.ops.choices import Choice, Problem, force
 from gpunet.ops.choices_table import KERNELS, parse, read, to_text
-from gpunet.ops.tensor_cores import TILES
+from gpunet.ops.tiles import FMA_TILES, MMA_TILES
 
 pytestmark = pytest.mark.only_backends("emulated", "cupy")
-LARGE, HIGH, SMALL, NARROW = TILES
+LARGE, HIGH, SMALL, NARROW = MMA_TILES
 
 
 def problem(op="gemm", rows=64, columns=64, depth=64, kernels=("tensor", "plain"), **rest):
@@ -59,7 +59,7 @@ def test_every_shipped_row_counts_for_some_product():
         problems = [
             problem(op, rows, columns, 64, (kernel, "plain"), arch=arch, groups=groups, taps=9, halo_tiles=halo)
             for rows, columns, kernel in itertools.product(sizes, sizes, KERNELS[op])
-            for halo in (TILES, (HIGH,), (NARROW,))
+            for halo in (MMA_TILES, (HIGH,), (NARROW,))
             for arch, groups in ((75, 1), (90, 1), (90, 4))
         ]
         first = {next(n for n, row in enumerate(rows) if row.fits(p)) for p in problems}
@@ -133,13 +133,13 @@ def test_the_users_rows_go_before_the_shipped_ones(be, user_table):
         return dict(be.launched)
 
     user_table("")
-    assert launched() == {"tensor_gemm_nt": 1} and choices.table(be.gpu).user is None
+    assert launched() == {"tiled_gemm_nt": 1} and choices.table(be.gpu).user is None
     user_table('gemm = [{ columns = "..8", rows = 5, kernel = "plain" }]')
     assert launched() == {"gemm": 1} and choices.table(be.gpu).user.name == "mine.toml"
     assert choices.in_use() == {be.gpu: choices.table(be.gpu).digest}
     user_table('gemm = [{ columns = "..7", kernel = "plain" }]')
     assert choices.in_use() == {}
-    assert launched() == {"tensor_gemm_nt": 1}
+    assert launched() == {"tiled_gemm_nt": 1}
 
 
 def test_a_users_kernel_that_cannot_make_a_product_is_passed_over(be, user_table):
@@ -170,8 +170,9 @@ def test_a_forced_choice_goes_before_all_rows_where_it_fits(be):
     x, w = (be.from_numpy(np.ones(shape, np.float32)) for shape in ((5, 8), (8, 8)))
     for choice, allow_tf32, kernel in (
         (Choice("plain"), True, "gemm"),
-        (Choice("tensor", NARROW), True, "tensor_gemm_nt"),
-        (Choice("tensor", NARROW), False, "gemm"),
+        (Choice("tensor", NARROW), True, "tiled_gemm_nt"),
+        (Choice("fma", FMA_TILES[0]), False, "tiled_gemm_nt"),
+        (Choice("halo", NARROW), False, "tiled_gemm_nt"),
     ):
         be.launched.clear()
         with force(choice):
@@ -239,7 +240,7 @@ ERRORS = [
     ),
     ('gemm = [{ taps = 9, kernel = "plain" }]', "gemm, row 1: there is no key 'taps'"),
     ('conv_forward = [{ order = "nt", kernel = "plain" }]', "conv_forward, row 1: there is no key 'order'"),
-    ("gemm = [{ rows = 3 }]", r'the kernel is missing\.\n  expected kernel = "tensor" or "plain"$'),
+    ("gemm = [{ rows = 3 }]", r'the kernel is missing\.\n  expected kernel = "tensor" or "fma" or "plain"$'),
     ('gemm = [{ kernel = "cublas" }]', "there is no such kernel.*\n.*got 'cublas'"),
     ('gemm = [{ kernel = ["plain"] }]', "there is no such kernel"),
     ('gemm = [{ kernel = "tensor" }]', 'the tile is missing.\n  expected tile = "128x128x128" or '),

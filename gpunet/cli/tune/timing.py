@@ -14,7 +14,6 @@ from gpunet.cli.tune.layers import DTYPES, Product
 from gpunet.ops import choices
 from gpunet.ops.choices import Choice, Problem
 from gpunet.ops.choices_table import KERNELS, SPLIT, TILED
-from gpunet.ops.tensor_cores import TILES
 
 __all__ = ["LEAST_GAIN", "Lane", "Verdict", "candidates", "clock_of", "decide", "race"]
 
@@ -46,10 +45,11 @@ def candidates(problem: Problem, quick: bool) -> list[Choice]:
     dtype = DTYPES[problem.dtype][0]
     known = {_launched(problem, found[0], dtype)}
     for kernel in KERNELS[problem.op]:
-        tiles = [tile for tile in TILES if tile.columns < max(2 * problem.columns, 64)]
+        all_tiles = TILED.get(kernel, ())
+        tiles = [tile for tile in all_tiles if tile.columns < max(2 * problem.columns, 64)] or [Choice(kernel).tile]
         wanted = _BLOCKS[::2] if quick else _BLOCKS
-        for tile in tiles if kernel in TILED else TILES[:1]:
-            for blocks in wanted if kernel == "tensor" and problem.op in SPLIT else (1,):
+        for tile in tiles:
+            for blocks in wanted if kernel in TILED and problem.op in SPLIT else (1,):
                 choice = Choice(kernel, tile, blocks)
                 launched = _launched(problem, choice, dtype)
                 if problem.takes(choice) and launched not in known:

@@ -1,5 +1,5 @@
-// Matrix products on tensor cores, for dense matrices in any of the orders that linear layers need.
-// Bound: 2 * M * N * K operations, at the rate of mma.sync; for few rows, reading the larger operand once.
+// Matrix products in tiles, for dense matrices in any of the orders that linear layers need.
+// Bound: 2 * M * N * K operations, at the rate of mma.sync or of fused multiply-adds; for few rows, reading the larger operand once.
 #ifndef REAL
 #error "define REAL"
 #endif
@@ -7,7 +7,7 @@
 #error "define TILE"
 #endif
 #include "common.cuh"
-#include "tensor.cuh"
+#include "tiles.cuh"
 
 struct Matrices {
     int M, N, K;
@@ -50,33 +50,34 @@ __device__ __forceinline__ void gemm(
     REAL* c, float* partials, const REAL* a, const REAL* b, const REAL* bias, const Matrices& g) {
     int m0 = blockIdx.x * Shape::M, n0 = blockIdx.y * Shape::N;
     int begin = blockIdx.z * g.per_split, end = min(begin + g.per_split, g.K);
-    Sums sums = {};
-    MatrixSource<A_DEPTH_FASTEST, B_DEPTH_FASTEST> source{a, b, g, m0, n0, begin, end};
+    Product::Sums sums = {};
+    using Source = MatrixSource<A_DEPTH_FASTEST, B_DEPTH_FASTEST>;
+    Source source{a, b, g, m0, n0, begin, end};
     multiply_slices(sums, source, (end - begin + Shape::DEPTH - 1) / Shape::DEPTH);
     if (partials) {
         float* own = partials + (long long)blockIdx.z * g.M * g.N;
         auto row = [&](int m) { return m0 + m < g.M ? own + (long long)(m0 + m) * g.N : nullptr; };
-        store_tile(sums, n0, g.N, row, [](int) { return 0.0f; });
+        Product::store<typename Source::A, typename Source::B>(sums, n0, g.N, row, [](int) { return 0.0f; });
     } else {
         auto row = [&](int m) { return m0 + m < g.M ? c + (long long)(m0 + m) * g.N : nullptr; };
-        store_tile(sums, n0, g.N, row, [&](int n) { return bias ? (float)bias[n] : 0.0f; });
+        Product::store<typename Source::A, typename Source::B>(sums, n0, g.N, row, [&](int n) { return bias ? (float)bias[n] : 0.0f; });
     }
 }
 
 // (M, N) = a (M, K) * b (N, K)^T + bias (N)
-extern "C" __global__ void __launch_bounds__(Shape::THREADS) tensor_gemm_nt(
+extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_gemm_nt(
     REAL* c_or_null, float* partials_or_null, const REAL* a, const REAL* b, const REAL* bias_or_null, Matrices g) {
     gemm<true, true>(c_or_null, partials_or_null, a, b, bias_or_null, g);
 }
 
 // (M, N) = a (M, K) * b (K, N) + bias (N)
-extern "C" __global__ void __launch_bounds__(Shape::THREADS) tensor_gemm_nn(
+extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_gemm_nn(
     REAL* c_or_null, float* partials_or_null, const REAL* a, const REAL* b, const REAL* bias_or_null, Matrices g) {
     gemm<true, false>(c_or_null, partials_or_null, a, b, bias_or_null, g);
 }
 
 // (M, N) = a (K, M)^T * b (K, N) + bias (N)
-extern "C" __global__ void __launch_bounds__(Shape::THREADS) tensor_gemm_tn(
+extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_gemm_tn(
     REAL* c_or_null, float* partials_or_null, const REAL* a, const REAL* b, const REAL* bias_or_null, Matrices g) {
     gemm<false, false>(c_or_null, partials_or_null, a, b, bias_or_null, g);
 }

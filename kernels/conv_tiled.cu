@@ -1,6 +1,6 @@
-// Convolution as implicit GEMM on tensor cores, for channels that come in whole chunks of 16 bytes.
+// Convolution as implicit GEMM in tiles, for channels that come in whole chunks of 16 bytes.
 // Activations are channels-last (N, D, H, W, C), weights (O, KD, KH, KW, C / groups), as in conv.cu.
-// Bound: 2 * pixels * outputs * taps * channels operations, at the rate of mma.sync.
+// Bound: 2 * pixels * outputs * taps * channels operations, at the rate of mma.sync or of fused multiply-adds.
 #ifndef REAL
 #error "define REAL"
 #endif
@@ -8,7 +8,7 @@
 #error "define TILE"
 #endif
 #include "common.cuh"
-#include "tensor.cuh"
+#include "tiles.cuh"
 #include "window.cuh"
 
 // The taps of a window that concern a block, walked in order: for each of them, all channels in slices. Positions and
@@ -93,7 +93,7 @@ struct ForwardSource {
 };
 
 // One block makes a tile of output pixels x output channels of one group.
-extern "C" __global__ void __launch_bounds__(Shape::THREADS) tensor_conv_forward(
+extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_conv_forward(
     REAL* y, const REAL* x, const REAL* w, const REAL* bias_or_null, Window g) {
     int m0 = blockIdx.x * Shape::M, n0 = blockIdx.y * Shape::N, group = blockIdx.z;
     int channels = g.channels / g.groups, outputs = g.outputs / g.groups, M = pixels(g.batch, g.out_size);
@@ -110,11 +110,11 @@ extern "C" __global__ void __launch_bounds__(Shape::THREADS) tensor_conv_forward
         int m = m0 + ForwardSource::A::own_line(i);
         source.seen.set(i, x + group * channels, pixel_of(m, g.out_size), g.in_size, g.channels, g.stride, m < M);
     }
-    Sums sums = {};
+    Product::Sums sums = {};
     multiply_slices(sums, source, source.taps.count());
     int first = group * outputs;
     auto row = [&](int m) { return m0 + m < M ? y + (long long)(m0 + m) * g.outputs + first : nullptr; };
-    store_tile(sums, n0, outputs, row, [&](int n) { return bias_or_null ? (float)bias_or_null[first + n] : 0.0f; });
+    Product::store<ForwardSource::A, ForwardSource::B>(sums, n0, outputs, row, [&](int n) { return bias_or_null ? (float)bias_or_null[first + n] : 0.0f; });
 }
 
 struct InputGradientSource {
@@ -140,7 +140,7 @@ struct InputGradientSource {
 // stride see the same taps, so each such class (its number is part of blockIdx.z) is a convolution of its own: pixel
 // `phase + stride * i` sees output `i + shift` through the taps for which (phase + padding - position * dilation) is a
 // multiple of the stride. With a bias it is the forward of transposed convolution.
-extern "C" __global__ void __launch_bounds__(Shape::THREADS) tensor_conv_backward_input(
+extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_conv_backward_input(
     REAL* gx, const REAL* gy, const REAL* w, const REAL* bias_or_null, Window g) {
     int m0 = blockIdx.x * Shape::M, n0 = blockIdx.y * Shape::N, group = blockIdx.z % g.groups;
     int channels = g.channels / g.groups, outputs = g.outputs / g.groups;
@@ -172,7 +172,7 @@ extern "C" __global__ void __launch_bounds__(Shape::THREADS) tensor_conv_backwar
         int m = m0 + InputGradientSource::A::own_line(i);
         source.seen.set(i, gy + group * outputs, pixel_of(m, size), g.out_size, g.outputs, one, m < M);
     }
-    Sums sums = {};
+    Product::Sums sums = {};
     multiply_slices(sums, source, none ? 0 : source.taps.count());
     int first = group * channels;
     auto row = [&](int m) -> REAL* {
@@ -181,7 +181,7 @@ extern "C" __global__ void __launch_bounds__(Shape::THREADS) tensor_conv_backwar
         for (int axis = 0; axis < 3; ++axis) pixel.at[axis] = pixel.at[axis] * g.stride[axis] + phase[axis];
         return gx + index_of(pixel, g.in_size) * g.channels + first;
     };
-    store_tile(sums, n0, channels, row, [&](int n) { return bias_or_null ? (float)bias_or_null[first + n] : 0.0f; });
+    Product::store<InputGradientSource::A, InputGradientSource::B>(sums, n0, channels, row, [&](int n) { return bias_or_null ? (float)bias_or_null[first + n] : 0.0f; });
 }
 
 // Adds a number of pixels to a pixel; both as places in images of `size`, so that no digit carries more than one.
@@ -230,7 +230,7 @@ struct WeightGradientSource {
 
 // One block makes a tile of output channels x weights of one group from one split of the output pixels: of the
 // gradient, or of partials[split], whose sum over the splits is the gradient.
-extern "C" __global__ void __launch_bounds__(Shape::THREADS) tensor_conv_backward_weight(
+extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_conv_backward_weight(
     REAL* gw_or_null, float* partials_or_null, const REAL* gy, const REAL* x, Window g, int per_split) {
     int m0 = blockIdx.x * Shape::M, n0 = blockIdx.y * Shape::N, group = blockIdx.z % g.groups;
     int split = blockIdx.z / g.groups;
@@ -248,17 +248,17 @@ extern "C" __global__ void __launch_bounds__(Shape::THREADS) tensor_conv_backwar
 #pragma unroll
     for (int i = 0; i < Source::B::PER_THREAD; ++i)
         source.seen[i] = pixel_of(begin + Source::B::own_line(i), g.out_size);
-    Sums sums = {};
+    Product::Sums sums = {};
     multiply_slices(sums, source, (end - begin + Shape::DEPTH - 1) / Shape::DEPTH);
     auto none = [](int) { return 0.0f; };
     int first = group * outputs;
     if (partials_or_null) {
         float* own = partials_or_null + (split * (long long)g.outputs + first) * weights;
         auto row = [&](int m) { return m0 + m < outputs ? own + (long long)(m0 + m) * weights : nullptr; };
-        store_tile(sums, n0, weights, row, none);
+        Product::store<Source::A, Source::B>(sums, n0, weights, row, none);
     } else {
         REAL* own = gw_or_null + (long long)first * weights;
         auto row = [&](int m) { return m0 + m < outputs ? own + (long long)(m0 + m) * weights : nullptr; };
-        store_tile(sums, n0, weights, row, none);
+        Product::store<Source::A, Source::B>(sums, n0, weights, row, none);
     }
 }

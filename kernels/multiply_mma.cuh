@@ -1,0 +1,106 @@
+// Products of slices on tensor cores: floats are rounded to TF32, halves and bfloat16s go in as they are; sums are floats.
+
+#define STEP (32 / (int)sizeof(REAL))  // how deep one instruction multiplies
+#define MMA_ROWS (Shape::WARP_M / 16)
+#define MMA_COLUMNS (Shape::WARP_N / 8)
+
+template <>
+struct Multiplier<MMA> {
+    // Of each 16 x 8 elements, a lane holds two neighbours in row lane / 4, and two 8 rows below.
+    struct Sums {
+        float of[MMA_ROWS][MMA_COLUMNS][4];
+    };
+
+    template <class S>
+    static __device__ __forceinline__ unsigned word(const char* slice, int line, int element) {
+        return *(const unsigned*)(slice + S::offset(line, element / CHUNK) + element % CHUNK * 4);
+    }
+
+    // The fragment of 16 rows of A from row m on, one step deep.
+    template <class A>
+    static __device__ __forceinline__ void load_a(unsigned (&words)[4], const char* slice, int m, int step) {
+        int lane = threadIdx.x % WARP;
+        if (A::ALONG_DEPTH) {
+            load_matrices(words, slice + A::offset(m + lane % 16, step * 2 + lane / 16));
+        } else if (sizeof(REAL) == 2) {
+            load_matrices_transposed(words, slice + A::offset(step * 16 + lane % 8 + lane / 16 * 8, m / 8 + lane / 8 % 2));
+        } else {
+#pragma unroll
+            for (int i = 0; i < 4; ++i)
+                words[i] = word<A>(slice, step * 8 + lane % 4 + i / 2 * 4, m + lane / 4 + i % 2 * 8);
+        }
+    }
+
+    // Two fragments of 8 columns of B each from column n on, one step deep.
+    template <class B>
+    static __device__ __forceinline__ void load_b(unsigned (&words)[4], const char* slice, int n, int step) {
+        int lane = threadIdx.x % WARP;
+        if (B::ALONG_DEPTH) {
+            load_matrices(words, slice + B::offset(n + lane % 8 + lane / 16 * 8, step * 2 + lane / 8 % 2));
+        } else if (sizeof(REAL) == 2) {
+            load_matrices_transposed(words, slice + B::offset(step * 16 + lane % 16, n / 8 + lane / 16));
+        } else {
+#pragma unroll
+            for (int i = 0; i < 4; ++i)
+                words[i] = word<B>(slice, step * 8 + lane % 4 + i % 2 * 4, n + lane / 4 + i / 2 * 8);
+        }
+    }
+
+    // Adds the product of two slices; a_at(words, m, step) and b_at(words, n, step) load their fragments.
+    template <class LoadA, class LoadB>
+    static __device__ __forceinline__ void multiply_loaded(Sums& sums, const LoadA& a_at, const LoadB& b_at) {
+#pragma unroll
+        for (int step = 0; step < Shape::DEPTH / STEP; ++step) {
+            unsigned a[MMA_ROWS][4], b[MMA_COLUMNS / 2][4];
+#pragma unroll
+            for (int i = 0; i < MMA_ROWS; ++i) a_at(a[i], warp_row() + i * 16, step);
+#pragma unroll
+            for (int j = 0; j < MMA_COLUMNS / 2; ++j) b_at(b[j], warp_column() + j * 16, step);
+            if (sizeof(REAL) == 4) {
+#pragma unroll
+                for (int word = 0; word < 4; ++word) {
+#pragma unroll
+                    for (int i = 0; i < MMA_ROWS; ++i) a[i][word] = round_to_tf32(a[i][word]);
+#pragma unroll
+                    for (int j = 0; j < MMA_COLUMNS / 2; ++j) b[j][word] = round_to_tf32(b[j][word]);
+                }
+            }
+#pragma unroll
+            for (int i = 0; i < MMA_ROWS; ++i) {
+#pragma unroll
+                for (int j = 0; j < MMA_COLUMNS; ++j) {
+                    unsigned half_of_b[2] = {b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]};
+                    mma<REAL>(sums.of[i][j], a[i], half_of_b);
+                }
+            }
+        }
+    }
+
+    template <class A, class B>
+    static __device__ __forceinline__ void multiply(Sums& sums, const char* a_slice, const char* b_slice) {
+        multiply_loaded(
+            sums, [&](unsigned(&words)[4], int m, int step) { load_a<A>(words, a_slice, m, step); },
+            [&](unsigned(&words)[4], int n, int step) { load_b<B>(words, b_slice, n, step); });
+    }
+
+    // Writes this warp's part of the tile, as far as it lies in C. row(m) is the address of row m of the tile, or null
+    // outside; the tile's first column is column n0 of N; bias(n) is added to column n.
+    template <class A, class B, class Row, class Bias>
+    static __device__ __forceinline__ void store(const Sums& sums, int n0, int N, const Row& row, const Bias& bias) {
+        int lane = threadIdx.x % WARP;
+#pragma unroll
+        for (int i = 0; i < MMA_ROWS; ++i) {
+#pragma unroll
+            for (int below = 0; below < 2; ++below) {
+                auto to = row(warp_row() + i * 16 + below * 8 + lane / 4);
+                if (!to) continue;
+#pragma unroll
+                for (int j = 0; j < MMA_COLUMNS; ++j) {
+                    int n = n0 + warp_column() + j * 8 + lane % 4 * 2;
+                    const float* pair = &sums.of[i][j][below * 2];
+                    store_pair(to, n, N, pair[0] + (n < N ? bias(n) : 0), pair[1] + (n + 1 < N ? bias(n + 1) : 0));
+                }
+            }
+        }
+    }
+};
