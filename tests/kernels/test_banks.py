@@ -82,5 +82,5 @@ def test_tiles_without_a_swizzle_are_found(be, unswizzled):
 
     found = bank_conflicts(launch, "tiled_gemm_nt")
     assert len(found) == 2 and all("8-way bank conflicts" in text for text in found)
-    assert bank_conflicts(launch, "tiled_gemm_nt", allowed=["A::load_a(", "B::load_b("]) == []
-    assert bank_conflicts(launch, "tiled_gemm_nt", allowed=["A::load_a("]) == found[1:]
+    assert bank_conflicts(launch, "tiled_gemm_nt", allowed=["load_a<A>(", "load_b<B>("]) == []
+    assert bank_conflicts(launch, "tiled_gemm_nt", allowed=["load_a<A>("]) == found[1:]

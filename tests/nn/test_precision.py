@@ -66,7 +66,8 @@ def test_the_defaults_are_those_of_pytorch():
 
 @pytest.mark.torch
 def test_pytorch_has_these_defaults(torch):
-    assert torch.get_float32_matmul_precision() == "highest" and torch.backends.cudnn.allow_tf32
+    code = "import torch; print(torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["highest", "True"]
 
 
 @pytest.mark.parametrize("name", ["conv", "matmul"])
