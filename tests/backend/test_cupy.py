@@ -210,14 +210,14 @@ def test_the_architectures_and_names_of_the_gpus_here(gpu):
 
 
 def test_tuning_times_by_events_on_that_gpu_and_writes_the_table_of_its_model(gpu, tmp_path, monkeypatch, capsys):
-    """Events here tell how many kernels on tensor cores were launched before: all others seem to take no time."""
+    """Events here tell how many tiled kernels were launched before: all others seem to take no time."""
 
     class Event:
         done = False  # the stream is held until all is queued
 
         def record(self):
             assert FakeDevice.current == 1
-            self.at = 1 + sum(count for name, count in gpu.launched.items() if name.startswith("tensor_"))
+            self.at = 1 + sum(count for name, count in gpu.launched.items() if name.startswith("tiled_"))
 
         def synchronize(self):
             pass
