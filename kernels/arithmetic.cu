@@ -38,22 +38,26 @@ __device__ __forceinline__ void broadcast(
 }
 
 extern "C" __global__ void __launch_bounds__(256) add_forward(
-    REAL* out, const REAL* x_or_null, const REAL* y_or_null, Axes x_axes, Axes y_axes, ACC number, unsigned count) {
+    REAL* out, const REAL* x_or_null, const REAL* y_or_null, const __grid_constant__ Axes x_axes,
+    const __grid_constant__ Axes y_axes, ACC number, unsigned count) {
     broadcast(out, x_or_null, y_or_null, x_axes, y_axes, number, count, [](ACC a, ACC b) { return a + b; });
 }
 
 extern "C" __global__ void __launch_bounds__(256) sub_forward(
-    REAL* out, const REAL* x_or_null, const REAL* y_or_null, Axes x_axes, Axes y_axes, ACC number, unsigned count) {
+    REAL* out, const REAL* x_or_null, const REAL* y_or_null, const __grid_constant__ Axes x_axes,
+    const __grid_constant__ Axes y_axes, ACC number, unsigned count) {
     broadcast(out, x_or_null, y_or_null, x_axes, y_axes, number, count, [](ACC a, ACC b) { return a - b; });
 }
 
 extern "C" __global__ void __launch_bounds__(256) mul_forward(
-    REAL* out, const REAL* x_or_null, const REAL* y_or_null, Axes x_axes, Axes y_axes, ACC number, unsigned count) {
+    REAL* out, const REAL* x_or_null, const REAL* y_or_null, const __grid_constant__ Axes x_axes,
+    const __grid_constant__ Axes y_axes, ACC number, unsigned count) {
     broadcast(out, x_or_null, y_or_null, x_axes, y_axes, number, count, [](ACC a, ACC b) { return a * b; });
 }
 
 extern "C" __global__ void __launch_bounds__(256) div_forward(
-    REAL* out, const REAL* x_or_null, const REAL* y_or_null, Axes x_axes, Axes y_axes, ACC number, unsigned count) {
+    REAL* out, const REAL* x_or_null, const REAL* y_or_null, const __grid_constant__ Axes x_axes,
+    const __grid_constant__ Axes y_axes, ACC number, unsigned count) {
     broadcast(out, x_or_null, y_or_null, x_axes, y_axes, number, count, [](ACC a, ACC b) { return a / b; });
 }
 

@@ -1,8 +1,12 @@
-// Average pooling over channels-last memory (N, D, H, W, C).
+// Average pooling over channels-last memory (N, D, H, W, C). Where windows do not overlap, forward reads x once and
+// writes y, backward reads gy and writes gx once.
 #ifndef REAL
 #error "define REAL"
 #endif
 #include "common.cuh"
+#include "vector.cuh"
+#include "elementwise.cuh"
+#include "channels.cuh"
 #include "window.cuh"
 #include "pool.cuh"
 
@@ -13,51 +17,55 @@ __device__ __forceinline__ int elements(const Window& g, int axis, int out, bool
     return min(window.end, g.in_size[axis] + padding) - max(window.begin, -padding);
 }
 
-// One column of threads makes one output. What the sum is divided by is counted where `divisor` is 0.
+// A column of threads makes one vector of outputs. What the sums are divided by is counted where `divisor` is 0.
 extern "C" __global__ void __launch_bounds__(256) average_pool_forward(
     REAL* y, const REAL* x, Window g, int with_padding, int divisor) {
-    __shared__ ACC of_row[POOL_THREADS];
-    long long i = global_thread();
-    int channel = i % g.channels;
-    Pixel out = pixel_of(i / g.channels, g.out_size), in = out;
-    ACC sum = 0;
-    if (i < outputs(g)) {
-        Box box(g, out);
-        Range row = taps_of_row(g);
-        for (int tap = row.begin; tap < row.end; ++tap) {
-            if (pixel_behind(g, box, tap, in)) sum += x[index_of(in, g.in_size) * g.channels + channel];
-        }
+    __shared__ Values of_row[POOL_THREADS];
+    Own own(g.channels, blockIdx.y);
+    unsigned pixel = own_pixel();
+    bool exists = pixel < pixels(g.batch, g.out_size);
+    auto add = [](ACC a, ACC b) { return a + b; };
+    Pixel out = pixel_of(pixel, g.out_size);
+    Values sum = {};
+    if (exists) {
+        each_tap(g, out, [&](int, long long start) { sum = transformed<ACC, WIDTH>(add, sum, own.load(x + start)); });
     }
-    of_row[threadIdx.y * blockDim.x + threadIdx.x] = sum;
+    of_row[own_thread()] = sum;
     __syncthreads();  // all rows have written before row 0 reads
-    if (threadIdx.y > 0 || i >= outputs(g)) return;
-    for (int row = 1; row < blockDim.y; ++row) sum += of_row[row * blockDim.x + threadIdx.x];
+    if (threadIdx.z > 0 || !exists) return;
+    for (int row = 1; row < blockDim.z; ++row) {
+        sum = transformed<ACC, WIDTH>(add, sum, of_row[own_thread() + row * blockDim.y * blockDim.x]);
+    }
     if (!divisor) {
         divisor = 1;
         for (int axis = 0; axis < 3; ++axis) divisor *= elements(g, axis, out.at[axis], with_padding);
     }
-    y[i] = sum / divisor;
+    auto mean = [=](ACC sum) { return sum / divisor; };
+    own.store(y + (long long)pixel * g.channels, transformed<ACC, WIDTH>(mean, sum));
 }
 
-// One thread makes one input's gradient: it adds its shares of the outputs that see it, in their order.
-extern "C" __global__ void __launch_bounds__(256) average_pool_backward(
+// One thread makes one vector of the input's gradient: it adds its shares of the outputs that see it, in their order.
+extern "C" __global__ void __launch_bounds__(256, 4) average_pool_backward(
     REAL* gx, const REAL* gy, Window g, int with_padding, int divisor) {
-    long long i = global_thread();
-    if (i >= (long long)pixels(g.batch, g.in_size) * g.channels) return;
-    int channel = i % g.channels;
-    Pixel in = pixel_of(i / g.channels, g.in_size), out = in;
+    Own own(g.channels, blockIdx.y);
+    unsigned pixel = own_pixel();
+    if (pixel >= pixels(g.batch, g.in_size)) return;
+    Pixel in = pixel_of(pixel, g.in_size), out = in;
     Range d = outputs_of(g, 0, in.at[0]), h = outputs_of(g, 1, in.at[1]), w = outputs_of(g, 2, in.at[2]);
-    ACC sum = 0;
+    Values sum = {};
+#pragma unroll 1
     for (out.at[0] = d.begin; out.at[0] < d.end; ++out.at[0]) {
         int depth = elements(g, 0, out.at[0], with_padding);
+#pragma unroll 1
         for (out.at[1] = h.begin; out.at[1] < h.end; ++out.at[1]) {
             int area = depth * elements(g, 1, out.at[1], with_padding);
 #pragma unroll 1
             for (out.at[2] = w.begin; out.at[2] < w.end; ++out.at[2]) {
-                ACC value = gy[index_of(out, g.out_size) * g.channels + channel];
-                sum += value / (divisor ? divisor : area * elements(g, 2, out.at[2], with_padding));
+                ACC seen = divisor ? divisor : area * elements(g, 2, out.at[2], with_padding);
+                auto add = [=](ACC sum, ACC gradient) { return sum + gradient / seen; };
+                sum = transformed<ACC, WIDTH>(add, sum, own.load(gy + start_of(g, out, g.out_size)));
             }
         }
     }
-    gx[i] = sum;
+    own.store(gx + (long long)pixel * g.channels, sum);
 }

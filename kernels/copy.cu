@@ -15,7 +15,8 @@ extern "C" __global__ void __launch_bounds__(256) fill(ELEMENT* out, ELEMENT val
 // One thread copies one element: number i of both operands, which are walked in one order with byte strides. Where one
 // of them is misaligned, byte by byte.
 extern "C" __global__ void __launch_bounds__(256) copy_strided(
-    unsigned char* out_bytes, const unsigned char* x_bytes, Axes out_axes, Axes x_axes, unsigned count, int aligned) {
+    unsigned char* out_bytes, const unsigned char* x_bytes, const __grid_constant__ Axes out_axes,
+    const __grid_constant__ Axes x_axes, unsigned count, int aligned) {
     unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= count) return;
     unsigned char* target = out_bytes + offset_of(out_axes, i);

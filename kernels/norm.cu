@@ -12,28 +12,9 @@
 #include "common.cuh"
 #include "vector.cuh"
 #include "elementwise.cuh"
+#include "channels.cuh"
 
 #define THREADS 128  // of a block at most
-constexpr int WIDTH = 16 / sizeof(REAL);
-using Values = Vector<ACC, WIDTH>;  // of the channels of a thread
-
-// The channels of this thread: `channel` and those behind it, of which `left` exist.
-struct Own {
-    long long channel, left;
-
-    __device__ __forceinline__ Own(unsigned channels)
-        : channel(((long long)blockIdx.x * blockDim.x + threadIdx.x) * WIDTH), left(channels - channel) {}
-
-    template <class T>
-    __device__ __forceinline__ Values load(const T* row) const {
-        return converted<ACC>(load_vector<T, WIDTH>(row + channel, left));
-    }
-
-    template <class T>
-    __device__ __forceinline__ void store(T* row, const Values& values) const {
-        store_vector(row + channel, converted<T>(values), left);
-    }
-};
 
 // Number, mean and sum of squared deviations from the mean of some values. No sum of squares is ever formed, which
 // would lose the variance of values that lie far from zero.
@@ -82,10 +63,10 @@ __device__ __forceinline__ T merge_rows(T own) {
 // A block makes the moments of its channels in one split, by Welford's updates (1962); out[split][channel]. They are
 // those of the distance to the channel's first value: differences of close values are exact, so a mean far from zero
 // costs the variance nothing. The first thread counts the batch unless the error word is set; the next launch reads it.
-extern "C" __global__ void __launch_bounds__(128) batch_norm_moments(
+extern "C" __global__ void __launch_bounds__(128, 8) batch_norm_moments(
     ACC* mean, ACC* squares, long long* batches_or_null, const REAL* x, unsigned rows, unsigned channels,
     unsigned per_split, const int* error) {
-    Own own(channels);
+    Own own(channels, blockIdx.x);
     unsigned start = blockIdx.y * per_split, count = min(per_split, rows - start);
     Values origin;
     if (rows) origin = own.load(x);
@@ -116,7 +97,7 @@ extern "C" __global__ void __launch_bounds__(128) batch_norm_statistics(
     ACC* mean, ACC* inv_std, PARAM* running_mean_or_null, PARAM* running_var_or_null, const ACC* means,
     const ACC* squares, const REAL* x, const long long* batches_or_null, unsigned rows, unsigned channels,
     unsigned per_split, unsigned splits, ACC momentum, ACC eps, const int* error) {
-    Own own(channels);
+    Own own(channels, blockIdx.x);
     Moments all = {};
     for (unsigned split = threadIdx.y; split < splits; split += blockDim.y) {
         long long at = (long long)split * channels;
@@ -158,7 +139,7 @@ __device__ __forceinline__ void each_row(unsigned rows, unsigned channels, Work 
 extern "C" __global__ void __launch_bounds__(128) batch_norm_forward(
     REAL* y, const REAL* x, const ACC* mean, const ACC* inv_std, const PARAM* weight_or_null,
     const PARAM* bias_or_null, unsigned rows, unsigned channels) {
-    Own own(channels);
+    Own own(channels, blockIdx.x);
     Values means = own.load(mean), factors = own.load(inv_std), weights, biases;
     if (weight_or_null) weights = own.load(weight_or_null);
     if (bias_or_null) biases = own.load(bias_or_null);
@@ -178,7 +159,7 @@ extern "C" __global__ void __launch_bounds__(128) batch_norm_forward(
 extern "C" __global__ void __launch_bounds__(128) batch_norm_sums(
     ACC* gradients, ACC* products, const REAL* gy, const REAL* x, const ACC* mean, const ACC* inv_std, unsigned rows,
     unsigned channels, unsigned per_split) {
-    Own own(channels);
+    Own own(channels, blockIdx.x);
     unsigned start = blockIdx.y * per_split, count = min(per_split, rows - start);
     Values means = own.load(mean), factors = own.load(inv_std);
     Sums sums = {};
@@ -198,7 +179,7 @@ extern "C" __global__ void __launch_bounds__(128) batch_norm_sums(
 extern "C" __global__ void __launch_bounds__(128) batch_norm_totals(
     ACC* gradient, ACC* product, PARAM* gw_or_null, PARAM* gb_or_null, const ACC* gradients, const ACC* products,
     unsigned channels, unsigned splits) {
-    Own own(channels);
+    Own own(channels, blockIdx.x);
     Sums sums = {};
     for (unsigned split = threadIdx.y; split < splits; split += blockDim.y) {
         long long at = (long long)split * channels;
@@ -216,7 +197,7 @@ extern "C" __global__ void __launch_bounds__(128) batch_norm_totals(
 extern "C" __global__ void __launch_bounds__(128) batch_norm_backward(
     REAL* gx, const REAL* gy, const REAL* x, const ACC* mean, const ACC* inv_std, const PARAM* weight_or_null,
     const ACC* gradient_or_null, const ACC* product_or_null, unsigned rows, unsigned channels) {
-    Own own(channels);
+    Own own(channels, blockIdx.x);
     Values factors = own.load(inv_std), means, weights, gradients, products;
     if (weight_or_null) weights = own.load(weight_or_null);
     if (gradient_or_null) {

@@ -5,6 +5,9 @@ struct Range {
     int begin, end;
 };
 
+// a / b, for a b that most often is 1 and the same for all threads.
+__device__ __forceinline__ int quotient(int a, int b) { return b == 1 ? a : a / b; }
+
 // What part number `i` of `parts` equal parts of an axis touches, where their borders may lie within an element. The
 // host refuses sizes whose product needs more than 32 bits, since divisions of 64 bits make the kernels spill.
 __device__ __forceinline__ Range part_of(unsigned size, unsigned i, unsigned parts) {
@@ -22,8 +25,8 @@ __device__ __forceinline__ Range window_of(const Window& g, int axis, int out) {
 __device__ __forceinline__ Range outputs_of(const Window& g, int axis, int in) {
     if (g.stride[axis] == 0) return part_of(g.out_size[axis], in, g.in_size[axis]);
     int position = in + g.padding[axis], reach = (g.window[axis] - 1) * g.dilation[axis] + 1;
-    int begin = position < reach ? 0 : (position - reach) / g.stride[axis] + 1;
-    return {begin, min(position / g.stride[axis] + 1, g.out_size[axis])};
+    int begin = position < reach ? 0 : quotient(position - reach, g.stride[axis]) + 1;
+    return {begin, min(quotient(position, g.stride[axis]) + 1, g.out_size[axis])};
 }
 
 // One output's window along all axes.
@@ -46,14 +49,37 @@ __device__ __forceinline__ bool pixel_behind(const Window& g, const Box& box, in
     return inside;
 }
 
-// Forward kernels give output number global_thread() to a column of threads: its blockDim.y rows share the window, each
-// takes adjacent taps, and the rows' results are joined in their order.
+// A block's threads are blockDim.x neighbouring vectors of channels, times blockDim.y pixels. In forward kernels
+// blockDim.z rows of threads share each window: each takes adjacent taps, and the rows' results are joined in order.
 #define POOL_THREADS 256
 
-__device__ __forceinline__ Range taps_of_row(const Window& g) {
-    long long count = taps(g);
-    return {(int)(threadIdx.y * count / blockDim.y), (int)((threadIdx.y + 1) * count / blockDim.y)};
+__device__ __forceinline__ unsigned own_pixel() { return blockIdx.x * blockDim.y + threadIdx.y; }
+__device__ __forceinline__ int own_thread() {
+    return (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
 }
-__device__ __forceinline__ long long outputs(const Window& g) {
-    return (long long)pixels(g.batch, g.out_size) * g.channels;
+
+// Where a pixel's channels begin. The host sees to it that 31 bits count all pixels.
+__device__ __forceinline__ long long start_of(const Window& g, const Pixel& p, const int (&size)[3]) {
+    return (long long)(((p.n * size[0] + p.at[0]) * size[1] + p.at[1]) * size[2] + p.at[2]) * g.channels;
+}
+
+// This row's share of the taps of output `out`, in order: work(tap, where the input pixel behind it begins).
+template <class Work>
+__device__ __forceinline__ void each_tap(const Window& g, const Pixel& out, Work work) {
+    long long count = taps(g);
+    int tap = threadIdx.z * count / blockDim.z, end = (threadIdx.z + 1) * count / blockDim.z;
+    Box box(g, out);
+    int position[3];
+    tap_position(tap, g.window, position);
+#pragma unroll 1
+    for (; tap < end; ++tap) {
+        Pixel in = out;
+        bool inside = true;
+        for (int a = 0; a < 3; ++a) {
+            in.at[a] = box.axis[a].begin + position[a] * g.dilation[a];
+            inside = inside && in.at[a] >= 0 && in.at[a] < min(box.axis[a].end, g.in_size[a]);
+        }
+        if (inside) work(tap, start_of(g, in, g.in_size));
+        for (int a = 2; a >= 0 && ++position[a] == g.window[a]; --a) position[a] = 0;
+    }
 }

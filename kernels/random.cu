@@ -60,8 +60,8 @@ extern "C" __global__ void __launch_bounds__(256) uniform(
 // `drawn` walks x and y in the order of the mask, `shared` from copy to copy; both in elements. Kept is whose 53-bit
 // uniform number is at least the threshold: integers, for every dtype.
 extern "C" __global__ void __launch_bounds__(256) dropout(
-    REAL* y, const REAL* x, Draw draw, unsigned long long threshold, ACC scale, Axes drawn, Axes shared, unsigned draws,
-    unsigned copies) {
+    REAL* y, const REAL* x, Draw draw, unsigned long long threshold, ACC scale, const __grid_constant__ Axes drawn,
+    const __grid_constant__ Axes shared, unsigned draws, unsigned copies) {
     unsigned block = blockIdx.x * blockDim.x + threadIdx.x;
     long long first = (long long)block * WORDS_PER_BLOCK, left = draws - first;
     unsigned long long word[WORDS_PER_BLOCK];

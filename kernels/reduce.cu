@@ -41,8 +41,8 @@ struct Share {
 // where that is 1 to one of the parts after the other. The parts are added in a tree. out[split][output] is in memory
 // order: the sum over the split, divided by `divisor`.
 extern "C" __global__ void __launch_bounds__(256) sum_axes(
-    OUT* out, const REAL* x, Axes kept, Axes summed, unsigned outputs, unsigned summands, unsigned per_split,
-    unsigned adjacent, unsigned parts, int in_vectors, ACC divisor) {
+    OUT* out, const REAL* x, const __grid_constant__ Axes kept, const __grid_constant__ Axes summed, unsigned outputs,
+    unsigned summands, unsigned per_split, unsigned adjacent, unsigned parts, int in_vectors, ACC divisor) {
     __shared__ ACC held[THREADS];
     unsigned begin = blockIdx.y * per_split, part = threadIdx.x / adjacent % parts;
     unsigned group = blockIdx.x * (THREADS / parts / adjacent) + threadIdx.x / adjacent / parts;

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array, Backend, Layout, blas, layout_of
-from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.ops import arguments
 from gpunet.ops.base import Out, like
 from gpunet.ops.geometry import Geometry, channels_last_memory, window_struct, with_three_axes
@@ -130,7 +130,13 @@ class AveragePool(Pool):
             return
         with be.dense_output(y, CHANNELS_LAST) as out:
             args = (out, be.dense(x, CHANNELS_LAST), window_struct(be, g), *_divisor(**attrs))
-            be.launch("average_pool.cu", "average_pool_forward", *grid_and_block(g), args, REAL=y.dtype)
+            be.launch(
+                "average_pool.cu",
+                "average_pool_forward",
+                *grid_and_block(g.out_pixels, g.channels, y.itemsize, g.taps),
+                args,
+                REAL=y.dtype,
+            )
 
     def infer_grad(self, gy: Array, *, layout: Any, **attrs: Any) -> tuple[Out]:
         self.require_floats(gy=gy)
@@ -156,7 +162,13 @@ class AveragePool(Pool):
         g = self.geometry(**attrs)
         with be.dense_output(gx, CHANNELS_LAST) as out:
             args = (out, be.dense(gy, CHANNELS_LAST), window_struct(be, g), *_divisor(**attrs))
-            be.launch("average_pool.cu", "average_pool_backward", blocks(gx.size), 256, args, REAL=gy.dtype)
+            be.launch(
+                "average_pool.cu",
+                "average_pool_backward",
+                *grid_and_block(g.in_pixels, g.channels, gy.itemsize),
+                args,
+                REAL=gy.dtype,
+            )
 
 
 class AdaptiveAveragePool(AveragePool):

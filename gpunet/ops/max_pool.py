@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunet import backend
 from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array, Backend, Layout, blas
-from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.ops import arguments
 from gpunet.ops.base import Out, like
 from gpunet.ops.geometry import Geometry, channels_last_memory, window_struct, with_three_axes
@@ -134,7 +134,14 @@ class MaxPool(Pool):
         g = self.geometry(**attrs)
         with be.dense_output(y, CHANNELS_LAST) as out:
             args = (out, winner, be.dense(x, CHANNELS_LAST), window_struct(be, g))
-            be.launch("pool.cu", "max_pool_forward", *grid_and_block(g), args, REAL=y.dtype, INDEX=winner.dtype)
+            be.launch(
+                "pool.cu",
+                "max_pool_forward",
+                *grid_and_block(g.out_pixels, g.channels, y.itemsize, g.taps),
+                args,
+                REAL=y.dtype,
+                INDEX=winner.dtype,
+            )
 
     def infer_grad(self, gy: Array, winner: Array, *, layout: Any, **attrs: Any) -> tuple[Out]:
         self.require_floats(gy=gy)
@@ -165,7 +172,9 @@ class MaxPool(Pool):
         with be.dense_output(gx, CHANNELS_LAST) as out:
             args = (out, be.dense(gy, CHANNELS_LAST), be.dense(winner, CHANNELS_LAST), window_struct(be, g))
             macros = {"REAL": gy.dtype, "INDEX": winner.dtype}
-            be.launch("pool.cu", "max_pool_backward", blocks(gx.size), 256, args, **macros)
+            be.launch(
+                "pool.cu", "max_pool_backward", *grid_and_block(g.in_pixels, g.channels, gy.itemsize), args, **macros
+            )
 
     def indices(self, winner: Array, **attrs: Any) -> Array:
         """Turn winners into PyTorch's indices; takes the attributes of the forward call and `input_size`."""
@@ -179,7 +188,7 @@ class MaxPool(Pool):
             if isinstance(be, KernelBackend):
                 macros = {"REAL": np.float32, "INDEX": winner.dtype}
                 args = (out, winner, window_struct(be, g))
-                be.launch("pool.cu", "max_pool_indices", blocks(indices.size), 256, args, **macros)
+                be.launch("pool.cu", "max_pool_indices", *grid_and_block(g.out_pixels, g.channels, 4), args, **macros)
             else:
                 starts = opened(begins(g), trailing=1)
                 channels_last_memory(out)[...] = _positions(g, channels_last_memory(winner), starts)[0]

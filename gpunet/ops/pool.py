@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import Array
+from gpunet.backend.kernel_backend import blocks
 from gpunet.errors import ShapeError
 from gpunet.ops.base import Op
 from gpunet.ops.geometry import Geometry, per_axis
@@ -127,8 +128,12 @@ class Pool(Op):
         return (g.batch, g.channels, *g.out_size[3 - self.spatial :])
 
 
-def grid_and_block(g: Geometry) -> tuple[int, tuple[int, int]]:
-    """Return how forward kernels are launched: the larger the windows, the more threads share one."""
-    rows = 1 if g.taps < 64 else 8 if g.taps < 2048 else 32
-    columns = _THREADS // rows
-    return -(-g.out_pixels * g.channels // columns), (columns, rows)
+def grid_and_block(
+    pixels: int, channels: int, itemsize: int, taps: int = 1
+) -> tuple[tuple[int, int], tuple[int, int, int]]:
+    """Return how kernels are launched, a thread making 16 bytes of channels; the larger windows, the more share one."""
+    rows = 1 if taps < 32 else 8 if taps < 2048 else 32
+    vectors = blocks(channels, 16 // itemsize)
+    across = min(1 << max(vectors - 1, 0).bit_length(), 32, _THREADS // rows)
+    down = _THREADS // rows // across
+    return (blocks(pixels, down), blocks(vectors, across)), (across, down, rows)

@@ -54,6 +54,7 @@ CASES = [
     batch_norm_case((4200, 1), "nine-splits", training=True),
     batch_norm_case((70, 40), "vectors", training=True),
     batch_norm_case((2200, 3), "three-splits-of-few-channels", training=True),
+    batch_norm_case((4700, 17), "more-splits-than-rows-of-threads", training=True),
     batch_norm_case((5, 4), "nothing-given", given=(), batches=False, training=True),
     batch_norm_case((5, 4), "weight-only", given=("weight",), batches=False, training=True, wide=("weight",)),
     batch_norm_case((5, 4), "bias-only", given=("bias",), batches=False, training=True),

@@ -48,9 +48,11 @@ def unpool_case(op, x, pixels, id="", indices=None, **attrs):
     )
 
 
-# Windows of up to 63 elements are one thread's, of up to 2047 are shared by 8, larger ones by 32.
+# Windows of up to 31 elements are one thread's, of up to 2047 are shared by 8, larger ones by 32.
 CASES = [
     pool_case(ops.max_pool2d, (2, 3, 6, 7), kernel_size=2),
+    pool_case(ops.max_pool2d, (2, 8, 6, 7), id="vectors", kernel_size=2),
+    pool_case(ops.max_pool2d, (1, 140, 2, 5), id="two-blocks-of-channels", kernel_size=2),
     pool_case(ops.max_pool2d, (2, 3, 7, 8), id="overlapping", kernel_size=3, stride=(2, 1), padding=1),
     pool_case(ops.max_pool2d, (1, 2, 8, 9), id="dilated", kernel_size=(2, 3), stride=2, dilation=(2, 1)),
     pool_case(ops.max_pool2d, (1, 2, 9, 11), id="dilated-overlapping", kernel_size=3, padding=1, stride=1, dilation=2),
@@ -68,6 +70,8 @@ CASES = [
     pool_case(ops.adaptive_max_pool3d, (1, 2, 5, 4, 6), output_size=(2, 3, 4)),
     pool_case(ops.avg_pool2d, (2, 3, 6, 7), kernel_size=2),
     pool_case(ops.avg_pool2d, (2, 3, 7, 8), id="overlapping", kernel_size=3, stride=(2, 1), padding=1),
+    pool_case(ops.avg_pool2d, (2, 8, 6, 7), id="vectors", kernel_size=2),
+    pool_case(ops.avg_pool2d, (1, 140, 2, 5), id="two-blocks-of-channels", kernel_size=2),
     pool_case(
         ops.avg_pool2d, (2, 3, 7, 8), id="inside", kernel_size=(3, 4), stride=2, padding=(1, 2), count_include_pad=False
     ),
