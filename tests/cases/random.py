@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
+import pytest
 
 from gpunet import ops
+from gpunet.backend import CHANNELS_LAST, CONTIGUOUS
 from gpunet.backend.random import AUGMENT, DROPOUT, Draw, Generator, from_memory_order, raw_words, to_floats
 from tests.harness.case import Case, Special
 
@@ -60,4 +64,20 @@ def uniform_makes_the_bits_of_the_host(be):
                 assert be.to_numpy(values).tobytes() == expected.tobytes(), (dtype, low, high, shape)
 
 
-SPECIALS = [Special(("uniform",), uniform_makes_the_bits_of_the_host)]
+def channels_are_dropped_in_all_pixels_by_few_threads(be):
+    """Each thread takes several pixels; channels are neighbours in memory, or pixels are."""
+    module = importlib.import_module("gpunet.ops.dropout")
+    x = np.random.default_rng(2).standard_normal((2, 8, 29, 23)).astype(np.float32)
+    expected = x * mask((2, 8, 1, 1), 0.5) * 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_BLOCKS", 1)
+        for layout in (CONTIGUOUS, CHANNELS_LAST):
+            array = be.empty(x.shape, np.float32, layout)
+            be.copy(array, be.from_numpy(x))
+            assert np.array_equal(be.to_numpy(ops.dropout2d(array, 0.5, generator=DRAW)), expected), layout
+
+
+SPECIALS = [
+    Special(("dropout",), channels_are_dropped_in_all_pixels_by_few_threads),
+    Special(("uniform",), uniform_makes_the_bits_of_the_host),
+]
