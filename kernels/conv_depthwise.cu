@@ -62,14 +62,14 @@ struct Positions {
 };
 
 // A block of (channels, lanes) makes a slab of strips. Its weights stay in shared memory, a row for each product that an
-// output takes, and a last row for the bias.
+// output takes, and a last row for the bias; in a row, the weights that threads read together lie together.
 template <bool FORWARD, int COUNT>
 __device__ __forceinline__ void make_slab(
     REAL* out, const REAL* in, const REAL* w, const REAL* bias_or_null, const Window& g, int per_slab, ACC* rows) {
     Sides<FORWARD, COUNT> sides(g);
     int depth = taps(g) * sides.per_tap, width = blockDim.x * COUNT, first = blockIdx.y * width;
     for (int e = threadIdx.y * blockDim.x + threadIdx.x; e < width * (depth + 1); e += blockDim.x * blockDim.y) {
-        int row = e / width, made = first + e % width;
+        int row = e / width, i = e % width, made = first + i % blockDim.x * COUNT + i / blockDim.x;
         if (made >= sides.made) continue;
         ACC value = bias_or_null ? (ACC)bias_or_null[made] : 0;
         if (row < depth) {
@@ -84,13 +84,13 @@ __device__ __forceinline__ void make_slab(
     if (made >= sides.made) return;
     const int(&size)[3] = sides.read_size;
     in += sides.channel(made);
-    rows += threadIdx.x * COUNT;
+    rows += threadIdx.x;
     each_strip(g.batch, sides.made_size, per_slab, [&](const Pixel& pixel) {
         ACC sum[COLUMNS][COUNT];
 #pragma unroll
         for (int q = 0; q < COLUMNS; ++q) {
 #pragma unroll
-            for (int n = 0; n < COUNT; ++n) sum[q][n] = rows[depth * width + n];
+            for (int n = 0; n < COUNT; ++n) sum[q][n] = rows[depth * width + n * blockDim.x];
         }
         for (int i = 0; i < g.window[0]; ++i) {
             unsigned slice = Positions<FORWARD>(g, 0, pixel.at[0], i).next();
@@ -110,7 +110,9 @@ __device__ __forceinline__ void make_slab(
                         for (int number = 0; number < sides.per_tap; ++number) {
                             Vector<REAL, COUNT> values = load_vector<REAL, COUNT>(from + number);
 #pragma unroll
-                            for (int n = 0; n < COUNT; ++n) sum[q][n] += (ACC)values.at[n] * weights[number * width + n];
+                            for (int n = 0; n < COUNT; ++n) {
+                                sum[q][n] += (ACC)values.at[n] * weights[number * width + n * blockDim.x];
+                            }
                         }
                     }
                 }

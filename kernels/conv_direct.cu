@@ -9,6 +9,7 @@
 #include "window.cuh"
 #include "slab.cuh"
 
+#define WEIGHTS_READ (16 / (int)sizeof(ACC))  // at once
 // As in gpunet/ops/conv_direct.py.
 #define OUTPUTS 8  // channels that a thread of forward makes of each pixel
 #define SPARE 4    // numbers between the rows of weights in shared memory, against bank conflicts
@@ -41,9 +42,13 @@ __device__ __forceinline__ void each_weight(const REAL* x, const Window& g, cons
     }
 }
 
-// Number in its block of output k of this thread: neighbouring threads take neighbouring vectors.
-__device__ __forceinline__ int output_in_block(int k) {
-    return (k / PER_VECTOR * blockDim.x + threadIdx.x) * PER_VECTOR + k % PER_VECTOR;
+// Number in its block of output k of thread x of a row of threads, and the place of its weights in shared memory: each of
+// the two moves whole vectors, neighbouring threads neighbouring ones.
+__device__ __forceinline__ int number_of(int k, int x) {
+    return (k / PER_VECTOR * blockDim.x + x) * PER_VECTOR + k % PER_VECTOR;
+}
+__device__ __forceinline__ int place_of(int k, int x) {
+    return (k / WEIGHTS_READ * blockDim.x + x) * WEIGHTS_READ + k % WEIGHTS_READ;
 }
 
 // A block of (eights of output channels, lanes) makes a slab of strips. Its weights stay in shared memory, a row for each
@@ -53,25 +58,25 @@ extern "C" __global__ void __launch_bounds__(256, 1) direct_forward(
     extern __shared__ __align__(16) ACC rows[];
     int depth = taps(g) * g.channels, width = blockDim.x * OUTPUTS, pitch = width + SPARE, first = blockIdx.y * width;
     for (int e = threadIdx.y * blockDim.x + threadIdx.x; e < width * (depth + 1); e += blockDim.x * blockDim.y) {
-        int i = e / (depth + 1), row = e % (depth + 1), output = first + i;
+        int thread = e / (depth + 1) / OUTPUTS, k = e / (depth + 1) % OUTPUTS, row = e % (depth + 1);
+        int output = first + number_of(k, thread);
         ACC value = 0;
         if (output < g.outputs) {
             if (row < depth) value = w[(long long)output * depth + row];
             else if (bias_or_null) value = bias_or_null[output];
         }
-        rows[row * pitch + i] = value;
+        rows[row * pitch + place_of(k, thread)] = value;
     }
     __syncthreads();  // the weights are complete
 
     each_strip(g.batch, g.out_size, per_slab, [&](const Pixel& out) {
         ACC sum[COLUMNS][OUTPUTS] = {};
         auto add = [&](int row, const ACC (&in)[COLUMNS]) {
-            constexpr int TOGETHER = 16 / sizeof(ACC);
 #pragma unroll
-            for (int k = 0; k < OUTPUTS; k += TOGETHER) {
-                Vector<ACC> weights = load_vector(rows + row * pitch + output_in_block(k));
+            for (int k = 0; k < OUTPUTS; k += WEIGHTS_READ) {
+                Vector<ACC> weights = load_vector(rows + row * pitch + place_of(k, threadIdx.x));
 #pragma unroll
-                for (int i = 0; i < TOGETHER; ++i) {
+                for (int i = 0; i < WEIGHTS_READ; ++i) {
 #pragma unroll
                     for (int q = 0; q < COLUMNS; ++q) sum[q][k + i] += in[q] * weights.at[i];
                 }
@@ -85,7 +90,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) direct_forward(
             if (out.at[2] + q >= g.out_size[2]) break;
 #pragma unroll
             for (int k = 0; k < OUTPUTS; k += PER_VECTOR) {
-                int output = first + output_in_block(k);
+                int output = first + number_of(k, threadIdx.x);
                 Vector<REAL> values;
 #pragma unroll
                 for (int i = 0; i < PER_VECTOR; ++i) values.at[i] = sum[q][k + i];
@@ -106,7 +111,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) direct_backward_weight(
         int count = min(slab.threads, slab.end - pixel0);
         if (slab.thread < count) {
             each_weight<1>(x, g, pixel_of(pixel0 + slab.thread, g.out_size), [&](unsigned weight, const ACC (&in)[1]) {
-                if (weight - first < rows) seen[(weight - first) * slab.threads + slab.thread] = in[0];
+                if (weight - first < rows) seen[(weight - first) * slab.pitch + slab.thread] = in[0];
             });
         }
         __syncthreads();  // the pixels are laid out
@@ -115,7 +120,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) direct_backward_weight(
             Vector<REAL> gradient = load_vector(from, g.outputs - slab.output);  // beyond the last nothing is stored
 #pragma unroll
             for (int i = 0; i <= WEIGHTS; ++i) {
-                ACC in = i < WEIGHTS ? seen[(threadIdx.z * WEIGHTS + i) * slab.threads + p] : 1;
+                ACC in = i < WEIGHTS ? seen[(threadIdx.z * WEIGHTS + i) * slab.pitch + p] : 1;
 #pragma unroll
                 for (int n = 0; n < PER_VECTOR; ++n) sum[n][i] += (ACC)gradient.at[n] * in;
             }

@@ -28,11 +28,13 @@ using Sums = ACC[COUNT][WEIGHTS + 1];
 template <int COUNT>
 struct Slab {
     int thread, threads;  // number in the block, and their count
+    int pitch;            // numbers from row to row in shared memory: the rows that lanes add up are in other banks
     int output, weight;   // the first of this thread
     int begin, end;       // output pixels
     __device__ Slab(const Window& g, int per_slab)
         : thread((threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x),
           threads(blockDim.x * blockDim.y * blockDim.z),
+          pitch((threads + WARP - 1) / WARP * WARP + blockDim.x),
           output((blockIdx.y * blockDim.x + threadIdx.x) * COUNT),
           weight((blockIdx.z * blockDim.z + threadIdx.z) * WEIGHTS),
           begin(blockIdx.x * per_slab),
@@ -40,7 +42,7 @@ struct Slab {
 };
 
 // Adds up the lanes in their order, and stores; `depth` is the number of weights per output channel. The scratch holds
-// (WEIGHTS + 1) * threads numbers that no thread needs any more.
+// WEIGHTS + 1 rows that no thread needs any more.
 template <int COUNT>
 __device__ __forceinline__ void store_sums(
     ACC* partials, const Sums<COUNT>& sum, const Slab<COUNT>& slab, int outputs, int depth, ACC* scratch) {
@@ -48,14 +50,14 @@ __device__ __forceinline__ void store_sums(
 #pragma unroll
     for (int n = 0; n < COUNT; ++n) {
 #pragma unroll
-        for (int i = 0; i <= WEIGHTS; ++i) scratch[i * slab.threads + slab.thread] = sum[n][i];
+        for (int i = 0; i <= WEIGHTS; ++i) scratch[i * slab.pitch + slab.thread] = sum[n][i];
         __syncthreads();  // the sums of all lanes are there
         int output = slab.output + n;
         for (int i = threadIdx.y; i <= WEIGHTS; i += blockDim.y) {  // the lanes share the work
             int weight = slab.weight + i, lane0 = slab.thread - threadIdx.y * blockDim.x;
             ACC total = 0;
             for (int lane = 0; lane < blockDim.y; ++lane) {
-                total += scratch[i * slab.threads + lane0 + lane * blockDim.x];
+                total += scratch[i * slab.pitch + lane0 + lane * blockDim.x];
             }
             if (output >= outputs) continue;
             if (i < WEIGHTS && weight < depth) partials[(long long)output * depth + weight] = total;

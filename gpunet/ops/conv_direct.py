@@ -15,7 +15,7 @@ __all__ = ["DIRECT"]
 
 _FILE = "conv_direct.cu"
 _MOST_CHANNELS = 4
-_MOST_EIGHTS = 32  # of output channels in a block of forward, so that eight lanes are left
+_MOST_EIGHTS = 8  # of output channels in a block of forward: so many threads read shared memory without bank conflicts
 _MOST_VECTORS = 64  # of output channels in a block of the gradient
 _OUTPUTS, _SPARE = 8, 4  # as in kernels/conv_direct.cu
 _WIDEST = 8  # bytes of a number

@@ -14,7 +14,7 @@ from gpunet.ops.reduce import sum_axes, sum_to_channels
 __all__ = ["MOST_SHARED", "balanced", "launch_strips", "launch_weights"]
 
 MOST_SHARED = 48 * 1024  # bytes of shared memory that every block may have
-_THREADS = 256
+_THREADS, _WARP = 256, 32
 _WANTED_BLOCKS = 528  # four per multiprocessor of an H100-class GPU
 _LEAST_PIXELS = 256  # of a slab from which gradients of weights are made
 _COLUMNS, _WEIGHTS = 4, 9  # as in kernels/slab.cuh
@@ -92,7 +92,7 @@ def launch_weights(
         sum_to_channels(be, gb, gy)
         return
     dtype, depth = accumulator(gy.dtype), gw.size // g.outputs
-    most = MOST_SHARED // (_WEIGHTS * _THREADS * dtype.itemsize) if per_thread is None else _THREADS
+    most = MOST_SHARED // (_WEIGHTS * (_THREADS + threads[0]) * dtype.itemsize) if per_thread is None else _THREADS
     groups, deep = balanced(blocks(depth, _WEIGHTS), min(most, _THREADS // threads[0]))
     block = threads[0], _THREADS // (threads[0] * groups), groups
     rows = max(_WEIGHTS + 1, _WEIGHTS * groups if per_thread is None else 0)
@@ -101,7 +101,8 @@ def launch_weights(
     partials = be.empty((slabs, gw.size + g.outputs), dtype)
     x = be.dense(x, CHANNELS_LAST, alignment)
     args = (partials, gy, x, window_struct(be, g), blocks(g.out_pixels, slabs), *asked)
-    shared = rows * math.prod(block) * dtype.itemsize
+    pitch = blocks(math.prod(block), _WARP) * _WARP + threads[0]  # as in kernels/slab.cuh
+    shared = rows * pitch * dtype.itemsize
     be.launch(file, kernel, (slabs, threads[1], deep), block, args, shared=shared, REAL=gy.dtype)
     with be.dense_output(gw, CHANNELS_LAST) as out:
         sum_axes(be, out, partials, [(gw.size, 1)], [partials.shape])
