@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -24,7 +24,7 @@ STAGES = ("values", "dtypes", "memory", "schedules", "race", "asan")
 MOST_CASES = 24  # from the stage "memory" on; more of them only repeat launches
 SCHEDULES = (("reverse", 0), ("random", 1), ("random", 2))
 
-Check = Callable[[], object]
+Check = tuple[int, Callable[[], object]]  # the number of its subject; it raises an error where it fails
 
 
 def sources_with(file: str) -> list[str]:
@@ -33,7 +33,7 @@ def sources_with(file: str) -> list[str]:
 
 
 def subjects_of(file: str, where: str = "") -> list[int]:
-    """Numbers of the SUBJECTS that may see a change in a file, small ones first.
+    """Numbers of the SUBJECTS that may see a change in a file, cheap ones first.
 
     Args:
         file: in kernels/, .cu or .cuh.
@@ -57,7 +57,7 @@ def _kernels_that_reach(source: str, name: str) -> set[str]:
 def _size(number: int) -> int:
     subject = SUBJECTS[number]
     if isinstance(subject, Special):
-        return 0
+        return 10**9  # many launches, in many variants
     return sum(int(np.prod(shape)) for shape in subject.shapes.values() if shape is not None)
 
 
@@ -87,21 +87,29 @@ def prepare(numbers: list[int], stages: list[str], where: str) -> None:
                 oracle(number, dtype)
 
 
-def checks(stage: str, numbers: list[int], where: str = "") -> Iterator[Check]:
-    """The checks of a stage on these subjects, in the order in which they are worth running."""
+def checks(stage: str, numbers: list[int], where: str = "", killers: Sequence[int] = ()) -> Iterator[Check]:
+    """The checks of a stage on these subjects, in the order in which they are worth running.
+
+    Args:
+        stage: one of STAGES.
+        numbers: of the SUBJECTS, cheap ones first.
+        where: the function or struct that is changed.
+        killers: the subjects that come before all others.
+    """
     be = backend.get(Device("emulated"))
     first, *others = dtypes_of(where)
     if stage not in ("values", "dtypes"):
         cases = [number for number in numbers if isinstance(SUBJECTS[number], Case)]
         left_out = set(cases) - set(cases[:: -(-len(cases) // MOST_CASES) or 1])
         numbers = [number for number in numbers if number not in left_out]
+    numbers = [*(number for number in killers if number in numbers), *(n for n in numbers if n not in killers)]
     for dtype in others if stage == "dtypes" else [first]:
         for number in numbers:
             subject = SUBJECTS[number]
             if isinstance(subject, Case):
-                yield functools.partial(_CHECKS[stage], be, number, dtype)
+                yield number, functools.partial(_CHECKS[stage], be, number, dtype)
             elif stage not in ("dtypes", "memory"):
-                yield functools.partial(_special, stage, be, subject)
+                yield number, functools.partial(_special, stage, be, subject)
 
 
 def _values(be: Backend, number: int, dtype: np.dtype) -> None:

@@ -8,7 +8,6 @@ Relied on: binary operators stand between spaces, template brackets do not (clan
 from __future__ import annotations
 
 import functools
-import itertools
 import re
 from collections.abc import Callable
 from typing import NamedTuple
@@ -25,17 +24,20 @@ def _mask(text: str) -> str:
     """Put spaces in the place of what the emulator's compiler does not see, and of preprocessor lines."""
     masked = _MASKED.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
     lines = masked.split("\n")
-    conditions: list[bool | None] = []  # None: both branches count, in one variant or another
+    conditions: list[bool | None] = []  # None: all branches count, in one variant or another
+    taken: list[bool] = []  # whether the emulator has taken an earlier branch, or this one
     for i, line in enumerate(text.split("\n")):
         if directive := re.match(r"\s*#\s*(if|ifdef|ifndef|elif|else|endif)\b(.*)", line):
             word, condition = directive.groups()
             if word in ("if", "ifdef", "ifndef"):
                 about = "GPUNET_EMULATOR" in condition or ("__CUDA_ARCH__" not in condition and None)
                 conditions.append(not about if about is not None and word == "ifndef" else about)
+                taken.append(conditions[-1] is True)
             elif word == "endif":
-                conditions.pop()
+                conditions.pop(), taken.pop()
             elif conditions[-1] is not None:
-                conditions[-1] = not conditions[-1]
+                conditions[-1] = not taken[-1]
+                taken[-1] = True
         if False in conditions:
             lines[i] = " " * len(lines[i])
     return "\n".join(lines)
@@ -119,22 +121,26 @@ class Code:
 
     @functools.cached_property
     def blocks(self) -> list[tuple[str, int, int]]:
-        """Functions and structs at file scope: name, first and last token."""
+        """Functions, structs and aliases (`using`) at file scope: name, first and last token."""
         found = []
         begin = i = 0
         while i < len(self.tokens):
             text, end = self.tokens[i].text, self.partner.get(i, i)
             if text == "{":
                 found.append((self._name(begin, i), begin, end))
+            elif text == "using":
+                found.append((self.tokens[i + 1].text, i, self.right(i, lambda text: text == ";") + 1))
             if text in ("{", ";"):
                 begin = end + 1
             i = end + 1 if text in "({" else i + 1
         return found
 
     def _name(self, begin: int, end: int) -> str:
-        for token, following in itertools.pairwise(self.tokens[begin:end]):
+        for i in range(begin, end):
+            token, following = self.tokens[i : i + 2]
             if token.text == "struct":
-                return following.text
+                aligned = following.text == "alignas"  # struct alignas(16) Name
+                return self.tokens[self.partner[i + 2] + 1 if aligned else i + 1].text
             if token.is_name and following.text == "(" and not token.text.startswith("__"):
                 return token.text
         return ""

@@ -32,6 +32,7 @@ SLOWER = {"race": 10, "asan": 10}  # times as long
 SECONDS = 900.0
 
 _compiled: set[Path] = set()  # from a mutant, of no further use
+_killers: dict[tuple[str, str], list[int]] = {}  # by file and function: the subjects that killed, the last one first
 
 
 class _NotCompiled(Exception):
@@ -39,7 +40,11 @@ class _NotCompiled(Exception):
 
 
 class _Found(Exception):
-    """A check failed."""
+    """The check of a subject failed."""
+
+    def __init__(self, subject: int, error: Exception) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+        self.subject = subject
 
 
 class ForkServer:
@@ -97,7 +102,16 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         checks.prepare(request["subjects"], request["stages"], request["where"])
-        print(json.dumps(_judge(request)), file=answers, flush=True)
+        result = _judge(request)
+        _remember(request, result.pop("killer", None))
+        print(json.dumps(result), file=answers, flush=True)
+
+
+def _remember(request: dict[str, Any], killer: int | None) -> None:
+    """What kills one mutant of a function soon kills most of the others."""
+    known = _killers.setdefault((request["changed"], request["where"]), [])
+    if killer is not None:
+        known[:] = [killer, *(number for number in known if number != killer)]
 
 
 @functools.cache
@@ -134,12 +148,13 @@ def _run(request: dict[str, Any], folder: Path, reports: IO[str]) -> NoReturn:
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, 1)
         os.dup2(silence, 2)
-        verdict, detail = "survived", ""
+        verdict, detail, killer = "survived", "", {}
         _use(request["texts"], folder)
         for stage in request["stages"]:
             print(json.dumps({"stage": stage}), file=reports, flush=True)
+            killers = _killers.get((request["changed"], request["where"]), ())
             _pass(
-                checks.checks(stage, request["subjects"], request["where"]),
+                checks.checks(stage, request["subjects"], request["where"], killers),
                 request["cpu_seconds"] * SLOWER.get(stage, 1),
             )
             if stage == "values" and _is_identical(request["changed"]):
@@ -148,12 +163,12 @@ def _run(request: dict[str, Any], folder: Path, reports: IO[str]) -> NoReturn:
     except _NotCompiled as error:
         verdict, detail = "stillborn", str(error)
     except _Found as error:
-        verdict, detail = "killed", str(error)
+        verdict, detail, killer = "killed", str(error), {"killer": error.subject}
     except BaseException:
         verdict, detail = "broken", traceback.format_exc()
     for library in _compiled:
         library.unlink(missing_ok=True)
-    print(json.dumps({"verdict": verdict, "stage": stage, "detail": detail}), file=reports, flush=True)
+    print(json.dumps({"verdict": verdict, "stage": stage, "detail": detail, **killer}), file=reports, flush=True)
     os._exit(0)
 
 
@@ -186,7 +201,7 @@ def _pass(steps: Iterable[checks.Check], cpu_seconds: float) -> None:
     Whatever a check raises is the kernel's fault, since it passes with the original: a kernel that writes where it must
     not can make Python raise anything. Only the operating system's refusals are not.
     """
-    for check in steps:
+    for subject, check in steps:
         signal.setitimer(signal.ITIMER_VIRTUAL, cpu_seconds)
         signal.setitimer(signal.ITIMER_REAL, SECONDS)
         try:
@@ -194,7 +209,7 @@ def _pass(steps: Iterable[checks.Check], cpu_seconds: float) -> None:
         except (_NotCompiled, OSError):
             raise
         except Exception as error:
-            raise _Found(f"{type(error).__name__}: {error}") from None
+            raise _Found(subject, error) from None
     signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 

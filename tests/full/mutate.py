@@ -108,6 +108,8 @@ def judge(texts: dict[str, str], wanted: Sequence[Mutant], jobs: int) -> Iterato
         RuntimeError: the checks fail on the originals, or for a reason that is not the mutant's.
     """
     subjects = {mutant: checks.subjects_of(mutant.file, mutant.where) for mutant in wanted}
+    if unseen := [mutant for mutant, numbers in subjects.items() if not numbers]:
+        raise RuntimeError(f"no Case or Special launches a kernel that reaches {unseen[0]}")
     used = sorted({number for numbers in subjects.values() for number in numbers})
     with ExitStack() as stack:
         stack.enter_context(_own_cache())

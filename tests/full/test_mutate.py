@@ -7,6 +7,7 @@ import pytest
 from gpunet import emulator, ops
 from gpunet.backend import kernels
 from tests.full import checks, report
+from tests.full.code import Code
 from tests.full.forkserver import ForkServer
 from tests.full.mutants import OPERATORS, mutants
 from tests.harness.backends import missing
@@ -104,6 +105,13 @@ void f() { x = a < 1; }
 #else
 void f() { x = a < 2; }
 #endif
+#ifdef GPUNET_EMULATOR
+void f() { x = a < 7; }
+#elif OLD
+void f() { x = a < 8; }
+#else
+void f() { x = a < 9; }
+#endif
 #if __CUDA_ARCH__ >= 800
 void g() { x = a < 3; }
 #else
@@ -117,7 +125,19 @@ void i() { x = a < 6; }
 #endif
 """
     lines = [mutant.line for mutant in mutants("a.cu", text)]
-    assert [line[-4] for line in lines] == ["1", "4", "6"]
+    assert [line[-4] for line in lines] == ["1", "7", "4", "6"]
+
+
+def test_what_a_kernel_reaches_by_an_alias_or_an_aligned_struct_counts():
+    code = Code(
+        "template <class T> struct alignas(8 < 16 ? 8 : 16) Pair { T at[2]; };\n"
+        "struct Maker { Pair<int> made; };\n"
+        "using Chosen = Maker;\n"
+        "void near() { Chosen c; }\n"
+        "void far() {}\n"
+    )
+    assert [name for name, _, _ in code.blocks] == ["Pair", "Maker", "Chosen", "near", "far"]
+    assert code.users("Pair") == {"Pair", "Maker", "Chosen", "near"}
 
 
 def test_every_argument_fits_the_kernels_of_today():
