@@ -180,7 +180,7 @@ TILED_CASES = [
     conv_case(ops.conv2d, (2, 8, 5, 6), (12, 8, 3, 2), by="fma", id="fma", padding=1),
     conv_case(ops.conv2d, (1, 36, 9, 9), (68, 36, 2, 2), by="fma", b=False, id="fma-ragged-tiles"),
     conv_case(ops.conv_transpose1d, (2, 8, 7), (8, 4, 3), by="fma", id="fma", stride=2, groups=2),
-    conv_case(ops.conv2d, (2, 8, 5, 6), (12, 8, 3, 2), by="halo", id="halo"),
+    conv_case(ops.conv2d, (2, 8, 17, 6), (12, 8, 3, 2), by="halo", id="halo"),
     conv_case(
         ops.conv2d,
         (2, 16, 11, 21),
@@ -193,7 +193,7 @@ TILED_CASES = [
         splits=2,
     ),
     conv_case(ops.conv3d, (1, 8, 3, 4, 5), (8, 8, 1, 2, 3), by="halo", b=False, id="halo", padding=(0, 1, 1)),
-    conv_case(ops.conv2d, (1, 8, 5, 6), (12, 8, 3, 2), by="tensor", id="tensor", stride=2),
+    conv_case(ops.conv2d, (1, 16, 5, 6), (16, 16, 3, 2), by="tensor", id="tensor", stride=2),
     conv_case(
         ops.conv2d,
         (2, 24, 7, 8),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from gpunet.ops import linear
@@ -74,5 +76,31 @@ def every_tile_makes_every_product(be):
                 )
 
 
+def tensor_cores_take_floats_rounded_to_nearest(be):
+    """Floats with more bits than TF32 keeps, ties among them, times small integers: exact sums of rounded factors."""
+    rng = np.random.default_rng(6)
+
+    def fine(shape):
+        return (1 + rng.integers(0, 1 << 14, shape) / (1 << 13)).astype(np.float32)
+
+    def rounded(a):
+        return ((a.view(np.uint32) + 0x1000) & 0xFFFFE000).view(np.float32)
+
+    m, n, k = 12, 40, 24
+    for order in ("nt", "nn", "tn"):
+        shapes = (k, m) if order == "tn" else (m, k), (n, k) if order == "nt" else (k, n)
+        for make_a, make_b in ((fine, integers := functools.partial(rng.integers, -4, 5)), (integers, fine)):
+            a, b = (np.asarray(make(shape), np.float32) for make, shape in zip((make_a, make_b), shapes, strict=True))
+            c = be.empty((m, n), np.float32)
+            transposed = {"transpose_a": order == "tn", "transpose_b": order == "nt"}
+            gemm(be, c, be.from_numpy(a), be.from_numpy(b), None, **transposed, allow_tf32=True)
+            left, right = (x.astype(np.float64) for x in (rounded(a), rounded(b)))
+            expected = (left.T if order == "tn" else left) @ (right.T if order == "nt" else right)
+            assert np.array_equal(be.to_numpy(c), expected), (order, make_a)
+
+
 KERNELS = ("tiled_gemm_nt", "tiled_gemm_nn", "tiled_gemm_tn", "sum_splits")
-SPECIALS = [Special(KERNELS, every_tile_makes_every_product)]
+SPECIALS = [
+    Special(KERNELS, every_tile_makes_every_product),
+    Special(KERNELS[:3], tensor_cores_take_floats_rounded_to_nearest),
+]

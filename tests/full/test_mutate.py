@@ -215,7 +215,7 @@ REDUCE = kernels.kernel_dir().joinpath("reduce.cu").read_text()
 
 
 def test_a_barrier_that_is_needed_kills_its_mutant_and_a_needless_one_does_not(judge):
-    needed = "__syncthreads();  // all rows"
+    needed = "__syncthreads();  // the other half"
     planted = REDUCE.replace("ACC sum = 0;", "ACC sum = 0; __syncthreads();")
     assert needed in planted and planted != REDUCE
     verdicts = {m.line: judge(m.apply(planted)) for m in mutants("reduce.cu", planted) if m.operator == "barrier"}
@@ -225,10 +225,9 @@ def test_a_barrier_that_is_needed_kills_its_mutant_and_a_needless_one_does_not(j
 
 
 def test_a_barrier_whose_lack_gives_right_values_is_missed_in_race_mode(judge):
-    """Row 0 runs last here, so that it reads what the others have written even without the barrier."""
-    text = REDUCE.replace("threadIdx.y == 0 &&", "threadIdx.y == ROWS - 1 &&").replace(
-        "int row = 1; row < ROWS", "int row = 0; row < ROWS - 1"
-    )
+    """The last parts add here: they run last, so that they read what the others have written even without it."""
+    text = REDUCE.replace("part == 0 &&", "part == parts - 1 &&")
+    text = text.replace("part < half", "part >= parts - half").replace("threadIdx.x + half", "threadIdx.x - half")
     assert judge(text)["verdict"] == "survived"
     found = judge(text.replace("__syncthreads();", "", 1))
     assert (found["verdict"], found["stage"]) == ("killed", "race") and "race" in found["detail"]
@@ -239,9 +238,9 @@ def test_a_barrier_whose_lack_gives_right_values_is_missed_in_race_mode(judge):
     [
         ("ACC sum = 0;", "ACC sum = nothing;", "stillborn", "g++ does not compile"),
         ("ACC sum = 0;", "ACC sum = 0;  // no change", "identical", ""),
-        ("i += ROWS", "i += 0", "killed", "timeout"),
+        ("i += parts", "i += 0", "killed", "timeout"),
         ("ACC sum = 0;", "ACC sum = 0; out = nullptr;", "killed", "the process ended with -11"),
-        ("+ output] = sum /", "+ output + 1] = sum /", "killed", "wrote outside"),
+        ("+ output] = held", "+ output + 1] = held", "killed", "wrote outside"),
     ],
 )
 def test_verdicts(judge, original, mutated, verdict, detail):
