@@ -1,4 +1,8 @@
-// Arithmetic with broadcasting.
+// Arithmetic with broadcasting. A thread makes one vector of 16 bytes of the output, a warp 32 neighbouring ones, a
+// block of 8 warps 4 KB.
+// Bound: memory.
+// Traffic: reads what the operands hold, of broadcast ones each value again and again, but from the caches; writes the
+// output.
 #ifndef REAL
 #error "define REAL"
 #endif
@@ -37,31 +41,36 @@ __device__ __forceinline__ void broadcast(
     store_vector(out + first, transformed<REAL, WIDTH>(operation, x, y), count - first);
 }
 
+// out = x + y.
 extern "C" __global__ void __launch_bounds__(256) add_forward(
     REAL* out, const REAL* x_or_null, const REAL* y_or_null, const __grid_constant__ Axes x_axes,
     const __grid_constant__ Axes y_axes, ACC number, unsigned count) {
     broadcast(out, x_or_null, y_or_null, x_axes, y_axes, number, count, [](ACC a, ACC b) { return a + b; });
 }
 
+// out = x - y.
 extern "C" __global__ void __launch_bounds__(256) sub_forward(
     REAL* out, const REAL* x_or_null, const REAL* y_or_null, const __grid_constant__ Axes x_axes,
     const __grid_constant__ Axes y_axes, ACC number, unsigned count) {
     broadcast(out, x_or_null, y_or_null, x_axes, y_axes, number, count, [](ACC a, ACC b) { return a - b; });
 }
 
+// out = x * y.
 extern "C" __global__ void __launch_bounds__(256) mul_forward(
     REAL* out, const REAL* x_or_null, const REAL* y_or_null, const __grid_constant__ Axes x_axes,
     const __grid_constant__ Axes y_axes, ACC number, unsigned count) {
     broadcast(out, x_or_null, y_or_null, x_axes, y_axes, number, count, [](ACC a, ACC b) { return a * b; });
 }
 
+// out = x / y.
 extern "C" __global__ void __launch_bounds__(256) div_forward(
     REAL* out, const REAL* x_or_null, const REAL* y_or_null, const __grid_constant__ Axes x_axes,
     const __grid_constant__ Axes y_axes, ACC number, unsigned count) {
     broadcast(out, x_or_null, y_or_null, x_axes, y_axes, number, count, [](ACC a, ACC b) { return a / b; });
 }
 
-// Reads S bytes, writes S.
+// y = -x.
+// Traffic: reads S bytes, writes S.
 extern "C" __global__ void __launch_bounds__(256) neg(REAL* y, const REAL* x, long long count) {
     each(y, count, [](ACC x) { return -x; }, x);
 }

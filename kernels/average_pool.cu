@@ -1,5 +1,6 @@
-// Average pooling over channels-last memory (N, D, H, W, C). Where windows do not overlap, forward reads x once and
-// writes y, backward reads gy and writes gx once.
+// Average pooling over channels-last memory (N, D, H, W, C). A thread has the channels of one vector, a warp those of
+// 32 neighbours, and a block those of so many neighbours times so many pixels (pool.cuh).
+// Bound: memory.
 #ifndef REAL
 #error "define REAL"
 #endif
@@ -17,7 +18,9 @@ __device__ __forceinline__ int elements(const Window& g, int axis, int out, bool
     return min(window.end, g.in_size[axis] + padding) - max(window.begin, -padding);
 }
 
-// A column of threads makes one vector of outputs. What the sums are divided by is counted where `divisor` is 0.
+// A column of threads of a block makes one vector of outputs. What the sums are divided by is counted where
+// `divisor` is 0.
+// Traffic: reads x once, and again from the caches where windows overlap; writes y.
 extern "C" __global__ void __launch_bounds__(256) average_pool_forward(
     REAL* y, const REAL* x, Window g, int with_padding, int divisor) {
     __shared__ Values of_row[POOL_THREADS];
@@ -45,6 +48,7 @@ extern "C" __global__ void __launch_bounds__(256) average_pool_forward(
 }
 
 // One thread makes one vector of the input's gradient: it adds its shares of the outputs that see it, in their order.
+// Traffic: reads gy once, and again from the caches for each further tap; writes gx once.
 extern "C" __global__ void __launch_bounds__(256, 4) average_pool_backward(
     REAL* gx, const REAL* gy, Window g, int with_padding, int divisor) {
     Own own(g.channels, blockIdx.y);

@@ -1,5 +1,6 @@
 // The norm of gradients, and clipping. One block works on one chunk, so a flat buffer takes one launch; partial sums
-// are added in a fixed order.
+// are added in a fixed order. A thread takes every 256th element of its chunk, so a warp reads 32 neighbours at a time.
+// Bound: memory.
 #ifndef REAL
 #error "define REAL"
 #endif
@@ -36,6 +37,7 @@ __device__ __forceinline__ ACC join_block(const Norm& norm, ACC value) {
 }
 
 // One block joins the powers of one chunk.
+// Traffic: reads x once; writes one value per chunk.
 extern "C" __global__ void __launch_bounds__(256) norm_partials(
     ACC* partials, const REAL* x, const long long* chunks_or_null, ACC order, long long size) {
     Norm norm{order};
@@ -47,6 +49,8 @@ extern "C" __global__ void __launch_bounds__(256) norm_partials(
 }
 
 // One block joins the partial results of all chunks, and takes the root.
+// Bound: latency, of one block.
+// Traffic: reads one value per chunk.
 extern "C" __global__ void __launch_bounds__(256) norm_total(
     REAL* total, const REAL* partials, ACC order, long long count) {
     Norm norm{order};
@@ -58,6 +62,7 @@ extern "C" __global__ void __launch_bounds__(256) norm_total(
 
 // One block scales one chunk, so that the norm `total` of all gradients becomes at most max_norm. A gradient that is
 // small enough is not touched; a NaN goes everywhere.
+// Traffic: reads x once and writes it, or neither where the norm is small enough.
 extern "C" __global__ void __launch_bounds__(256) clip_by_norm(
     REAL* x, const ACC* total, const long long* chunks_or_null, ACC max_norm, long long size) {
     ACC factor = max_norm / (*total + (ACC)1e-6);
@@ -67,6 +72,7 @@ extern "C" __global__ void __launch_bounds__(256) clip_by_norm(
 }
 
 // One block moves the values of one chunk into [-limit, limit]; NaN stays.
+// Traffic: reads x once and writes it.
 extern "C" __global__ void __launch_bounds__(256) clip_by_value(
     REAL* x, const long long* chunks_or_null, ACC limit, long long size) {
     Chunk chunk = own_chunk(chunks_or_null, size);

@@ -1,8 +1,8 @@
-// Convolution in which every channel is a group of its own: output channel o sees channel o / (O / C) alone. Bound by
-// memory, at one product per tap and output: forward reads x and writes y, the input gradient reads gy and writes gx, the
-// gradient of the weights reads gy and x. A thread takes `per_thread` neighbouring channels: a vector of them where each
-// has one output and they come in whole vectors, else one.
+// Convolution in which every channel is a group of its own: output channel o sees channel o / (O / C) alone.
+// A thread takes `per_thread` neighbouring channels: a vector of them where each has one output and they come in whole
+// vectors, else one. The lanes of a warp are neighbours along the channels first.
 // Activations are channels-last (N, D, H, W, C), weights (O, KD, KH, KW).
+// Bound: memory, at one product per tap and output.
 #ifndef REAL
 #error "define REAL"
 #endif
@@ -12,8 +12,8 @@
 
 #define MOST_SUMMED (PER_VECTOR < 4 ? PER_VECTOR : 4)  // channels of a thread whose gradients fit in its registers
 
-// Forward makes y from x, the input gradient gx from gy: pixels of `made` channels from pixels of `read` channels, COUNT
-// of them a thread; with more than one of them, each has one output channel.
+// Forward makes y from x, the input gradient gx from gy: pixels of `made` channels from pixels of `read` channels,
+// COUNT of them a thread; with more than one of them, each has one output channel.
 template <bool FORWARD, int COUNT>
 struct Sides {
     const Window& g;
@@ -61,8 +61,8 @@ struct Positions {
     }
 };
 
-// A block of (channels, lanes) makes a slab of strips. Its weights stay in shared memory, a row for each product that an
-// output takes, and a last row for the bias; in a row, the weights that threads read together lie together.
+// A block of (channels, lanes) makes a slab of strips. Its weights stay in shared memory, a row for each product that
+// an output takes, and a last row for the bias; in a row, the weights that threads read together lie together.
 template <bool FORWARD, int COUNT>
 __device__ __forceinline__ void make_slab(
     REAL* out, const REAL* in, const REAL* w, const REAL* bias_or_null, const Window& g, int per_slab, ACC* rows) {
@@ -130,6 +130,8 @@ __device__ __forceinline__ void make_slab(
     });
 }
 
+// A block makes a slab of strips of y, a thread the pixels of a strip at a time.
+// Traffic: reads x once, and again from the caches for each further tap; writes y once.
 extern "C" __global__ void __launch_bounds__(256, 1) depthwise_forward(
     REAL* y, const REAL* x, const REAL* w, const REAL* bias_or_null, Window g, int per_slab, int per_thread) {
     extern __shared__ __align__(16) ACC rows[];
@@ -137,7 +139,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) depthwise_forward(
     else make_slab<true, PER_VECTOR>(y, x, w, bias_or_null, g, per_slab, rows);
 }
 
-// With a bias it is the forward of transposed convolution.
+// A block makes a slab of strips of gx, a thread the pixels of a strip at a time. With a bias it is the forward of
+// transposed convolution.
+// Traffic: reads gy once, and again from the caches for each further tap; writes gx once.
 extern "C" __global__ void __launch_bounds__(256, 1) depthwise_backward_input(
     REAL* gx, const REAL* gy, const REAL* w, const REAL* bias_or_null, Window g, int per_slab, int per_thread) {
     extern __shared__ __align__(16) ACC rows[];
@@ -173,6 +177,9 @@ __device__ __forceinline__ void add_slab(
     store_sums(partials, sum, slab, g.outputs, taps(g), scratch);
 }
 
+// A block makes the partial sums of a slab of output pixels, a thread those of its channels and up to nine taps.
+// Traffic: reads gy once per nine taps and x once per tap, from the caches after the first time; writes partials per
+// slab.
 extern "C" __global__ void __launch_bounds__(256, 1) depthwise_backward_weight(
     ACC* partials, const REAL* gy, const REAL* x, Window g, int per_slab, int per_thread) {
     extern __shared__ __align__(16) ACC scratch[];

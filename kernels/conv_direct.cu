@@ -1,7 +1,8 @@
 // Convolution of few channels without groups, as in the first layer of a network: where an output takes some ten
-// products, tensor cores have nothing to do. Bound by memory: forward by the bytes of y, which it writes once, and the
-// gradient of the weights by the bytes of gy, which it reads once; x is smaller by outputs / channels.
-// Activations are channels-last (N, D, H, W, C), weights (O, KD, KH, KW, C).
+// products, tensor cores have nothing to do. x is smaller than y by outputs / channels. The lanes of a warp are
+// neighbours along the output channels first. Activations are channels-last (N, D, H, W, C), weights (O, KD, KH, KW,
+// C).
+// Bound: memory.
 #ifndef REAL
 #error "define REAL"
 #endif
@@ -42,8 +43,8 @@ __device__ __forceinline__ void each_weight(const REAL* x, const Window& g, cons
     }
 }
 
-// Number in its block of output k of thread x of a row of threads, and the place of its weights in shared memory: each of
-// the two moves whole vectors, neighbouring threads neighbouring ones.
+// Number in its block of output k of thread x of a row of threads, and the place of its weights in shared memory: each
+// of the two moves whole vectors, neighbouring threads neighbouring ones.
 __device__ __forceinline__ int number_of(int k, int x) {
     return (k / PER_VECTOR * blockDim.x + x) * PER_VECTOR + k % PER_VECTOR;
 }
@@ -51,8 +52,10 @@ __device__ __forceinline__ int place_of(int k, int x) {
     return (k / WEIGHTS_READ * blockDim.x + x) * WEIGHTS_READ + k % WEIGHTS_READ;
 }
 
-// A block of (eights of output channels, lanes) makes a slab of strips. Its weights stay in shared memory, a row for each
-// weight of an output channel, and a last row for the bias.
+// A block of (eights of output channels, lanes) makes a slab of strips. Its weights stay in shared memory, a row for
+// each weight of an output channel, and a last row for the bias. A thread makes 8 channels of the 4 pixels of a strip,
+// in registers.
+// Traffic: writes y once; reads x once per tap and 8 channels, from the caches after the first time.
 extern "C" __global__ void __launch_bounds__(256, 1) direct_forward(
     REAL* y, const REAL* x, const REAL* w, const REAL* bias_or_null, Window g, int per_slab) {
     extern __shared__ __align__(16) ACC rows[];
@@ -100,7 +103,11 @@ extern "C" __global__ void __launch_bounds__(256, 1) direct_forward(
     });
 }
 
-// Each thread lays out what one pixel sees, a column of `seen`; then all of them add up products with gy.
+// A block makes the partial sums of a slab of output pixels, as many at a time as it has threads. Each thread lays out
+// what one pixel sees, a column of `seen`; then all of them add up products with gy, a thread for a vector of outputs
+// and up to nine weights.
+// Traffic: reads gy once per 9 * blockDim.z weights, x once per weight, from the caches after the first time; writes
+// partials per slab.
 extern "C" __global__ void __launch_bounds__(256, 2) direct_backward_weight(
     ACC* partials, const REAL* gy, const REAL* x, Window g, int per_slab) {
     extern __shared__ __align__(16) ACC seen[];

@@ -1,7 +1,20 @@
 // Convolution with few channels on tensor cores, stride 1: the input pixels that a tile of outputs sees, its halo
 // included, are loaded once, and each tap of the window only shifts where they are read. The weights stay in shared
-// memory for the life of a block. conv_tiled.cu reads each input once per tap instead.
-// Bound: the rate of mma.sync; memory: the input 1.4 times (for 3 x 3 and tiles of 8 x 16), the output once.
+// memory for the life of a block. conv_tiled.cu reads each input once per tap instead. A tile has Shape::M pixels, in
+// rows of 16, and Shape::N outputs; warps and threads share it as in tiles.cuh.
+// Bound: arithmetic, at the rate of mma.sync: 2 * pixels * outputs * taps * channels / groups operations.
+// Traffic: the input is read 1.4 times (for 3 x 3 and tiles of 8 x 16) per Shape::N outputs, the weights once per
+// block, the output is written once.
+//
+// The patch that 3 x 3 taps of 8 x 16 pixels see, and what a fragment of A reads of it, its 16 rows being 16 pixels
+// side by side. Pixels are lines like those of a slice, and any 8 that follow each other lie in all banks, wherever
+// they begin.
+//
+//   row 0   . a a a a a a a a a a a a a a a a .     a: tap (0, 1) of the pixels of row 0, lines 1 to 16
+//   row 1   . . . . . . . . . . . . . . . . . .
+//   row 2   b b b b b b b b b b b b b b b b . .     b: tap (2, 0) of the same pixels, lines 36 to 51
+//   ...
+//   row 9   . . . . . . . . . . . . . . . . . .
 #ifndef REAL
 #error "define REAL"
 #endif
@@ -152,12 +165,14 @@ __device__ __forceinline__ void convolve(REAL* y, const REAL* x, const REAL* w, 
     }
 }
 
+// A block makes tiles of output pixels x output channels of one group, one after the other.
 extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) halo_conv_forward(
     REAL* y, const REAL* x, const REAL* w, const REAL* bias_or_null, Window g) {
     convolve<false>(y, x, w, bias_or_null, g);
 }
 
-// With a bias it is the forward of transposed convolution.
+// A block makes tiles of input pixels x input channels of one group, one after the other. With a bias it is the forward
+// of transposed convolution.
 extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) halo_conv_backward_input(
     REAL* gx, const REAL* gy, const REAL* w, const REAL* bias_or_null, Window g) {
     convolve<true>(gx, gy, w, bias_or_null, g);

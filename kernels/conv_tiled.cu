@@ -1,6 +1,8 @@
 // Convolution as implicit GEMM in tiles, for channels that come in whole chunks of 16 bytes.
-// Activations are channels-last (N, D, H, W, C), weights (O, KD, KH, KW, C / groups), as in conv.cu.
-// Bound: 2 * pixels * outputs * taps * channels operations, at the rate of mma.sync or of fused multiply-adds.
+// Activations are channels-last (N, D, H, W, C), weights (O, KD, KH, KW, C / groups), as in conv.cu. A block makes one
+// tile; tiles.cuh shows what its warps and threads make.
+// Bound: arithmetic, at the rate of mma.sync or of fused multiply-adds: 2 * pixels * outputs * taps * channels / groups
+// operations.
 #ifndef REAL
 #error "define REAL"
 #endif
@@ -93,6 +95,8 @@ struct ForwardSource {
 };
 
 // One block makes a tile of output pixels x output channels of one group.
+// Traffic: x is read once per tap and Shape::N outputs, the weights once per Shape::M pixels, most often from the L2
+// cache; y is written once.
 extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_conv_forward(
     REAL* y, const REAL* x, const REAL* w, const REAL* bias_or_null, Window g) {
     int m0 = blockIdx.x * Shape::M, n0 = blockIdx.y * Shape::N, group = blockIdx.z;
@@ -140,6 +144,8 @@ struct InputGradientSource {
 // stride see the same taps, so each such class (its number is part of blockIdx.z) is a convolution of its own: pixel
 // `phase + stride * i` sees output `i + shift` through the taps for which (phase + padding - position * dilation) is a
 // multiple of the stride. With a bias it is the forward of transposed convolution.
+// Traffic: gy is read once per tap and Shape::N channels, the weights once per Shape::M pixels of each class, most
+// often from the L2 cache; gx is written once.
 extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_conv_backward_input(
     REAL* gx, const REAL* gy, const REAL* w, const REAL* bias_or_null, Window g) {
     int m0 = blockIdx.x * Shape::M, n0 = blockIdx.y * Shape::N, group = blockIdx.z % g.groups;
@@ -230,6 +236,8 @@ struct WeightGradientSource {
 
 // One block makes a tile of output channels x weights of one group from one split of the output pixels: of the
 // gradient, or of partials[split], whose sum over the splits is the gradient.
+// Traffic: gy is read once per Shape::N weights, x once per tap and Shape::M outputs, most often from the L2 cache; the
+// gradient is written once, partials once per split, as floats.
 extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_conv_backward_weight(
     REAL* gw_or_null, float* partials_or_null, const REAL* gy, const REAL* x, Window g, int per_split) {
     int m0 = blockIdx.x * Shape::M, n0 = blockIdx.y * Shape::N, group = blockIdx.z % g.groups;

@@ -1,5 +1,8 @@
 // Cross entropy with class indices or class probabilities; log-softmax and its gradient are fused with it. Logits and
-// probabilities are dense in one layout; what has one value per row lies in the order of the rows.
+// probabilities are dense in one layout; what has one value per row lies in the order of the rows. A warp makes a row
+// whose logits are neighbours in memory, and a block 4 at a time; of other rows a thread makes one and a block 128, so
+// that neighbouring threads read neighbours.
+// Bound: memory, while the rows at work fit the caches.
 #ifndef REAL
 #error "define REAL"
 #endif
@@ -39,6 +42,8 @@ struct Target {
 // A block makes the losses of its rows: each by itself, or their sum beside the sum of their weights, by which a mean
 // divides. For the gradient it leaves each row's largest logit, and log(sum(exp(x - largest))). An index that does not
 // exist writes `code` to the error word.
+// Traffic: reads the logits twice, and those with a share in the loss once more, from the caches after the first time;
+// reads the targets once, and writes two or three values per row.
 extern "C" __global__ void __launch_bounds__(128) cross_entropy_forward(
     REAL* each_or_null, ACC* losses_or_null, ACC* weights_or_null, ACC* largest, ACC* log_sum, const REAL* x,
     const long long* index_or_null, const REAL* probability_or_null, const REAL* weight_or_null, Rows rows,
@@ -78,6 +83,8 @@ extern "C" __global__ void __launch_bounds__(128) cross_entropy_forward(
 }
 
 // One block adds up what the blocks before left, and divides by `total`: the sum of the weights for a mean, else 1.
+// Bound: latency, of one block.
+// Traffic: reads two sums per block of the launch before.
 extern "C" __global__ void __launch_bounds__(128) cross_entropy_reduce(
     REAL* loss, ACC* total, const ACC* losses, const ACC* weights, int count, int mean) {
     ACC sums[2] = {0, 0};
@@ -93,6 +100,7 @@ extern "C" __global__ void __launch_bounds__(128) cross_entropy_reduce(
 }
 
 // gx = (softmax(x) * sum(shares) - share) * gy / total; gy has one element (stride 0), or one a row.
+// Traffic: reads the logits once, probabilities twice, from the caches the second time, and writes gx.
 extern "C" __global__ void __launch_bounds__(128) cross_entropy_backward(
     REAL* gx, const REAL* gy, const REAL* x, const long long* index_or_null, const REAL* probability_or_null,
     const REAL* weight_or_null, const ACC* largest, const ACC* log_sum, const ACC* total, Rows rows,

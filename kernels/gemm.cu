@@ -1,4 +1,8 @@
 // Matrix product with any element strides, so that transposed operands need no copy.
+// Bound: arithmetic, at the rate of fused multiply-adds: 2 * M * N * K operations, and per 16 multiply-adds two vectors
+// of four from shared memory.
+// Traffic: a tile takes its rows of a and columns of b, so a is read N / 64 times and b M / 64 times, most often from
+// the caches; c is written once.
 #ifndef REAL
 #error "define REAL"
 #endif
@@ -28,7 +32,7 @@ struct ColumnsOfB {
     }
 };
 
-// One block makes one 64 x 64 tile of c (M, N) = a (M, K) * b (K, N) + bias (N).
+// One block makes one 64 x 64 tile of c (M, N) = a (M, K) * b (K, N) + bias (N), a warp 8 x 64, a thread 4 x 4 of it.
 extern "C" __global__ void __launch_bounds__(256) gemm(
     REAL* c, const REAL* a, const REAL* b, const REAL* bias_or_null, Gemm g) {
     int m0 = blockIdx.x * TILE, n0 = blockIdx.y * TILE;
@@ -40,7 +44,9 @@ extern "C" __global__ void __launch_bounds__(256) gemm(
 }
 
 // One thread makes one element of a dense (rows, N) result from the splits of its product: their sum in order, plus a
-// bias per column. Bound: reading the partials once, coalesced.
+// bias per column. A warp makes 32 neighbours, a block of 8 warps 256.
+// Bound: memory.
+// Traffic: reads the partials once, writes the result once.
 extern "C" __global__ void __launch_bounds__(256) sum_splits(
     REAL* c, const ACC* partials, const REAL* bias_or_null, long long size, int N, int splits) {
     long long i = global_thread();

@@ -1,5 +1,9 @@
-// Matrix products in tiles, for dense matrices in any of the orders that linear layers need.
-// Bound: 2 * M * N * K operations, at the rate of mma.sync or of fused multiply-adds; for few rows, reading the larger operand once.
+// Matrix products in tiles, for dense matrices in any of the orders that linear layers need. A block makes one tile
+// from one split of K; tiles.cuh shows what its warps and threads make.
+// Bound: arithmetic, at the rate of mma.sync or of fused multiply-adds: 2 * M * N * K operations; for few rows, reading
+// the larger operand once.
+// Traffic: a tile takes its rows of a and columns of b, so a is read N / Shape::N times and b M / Shape::M times, most
+// often from the L2 cache; the result is written once, partials once per split, as floats.
 #ifndef REAL
 #error "define REAL"
 #endif

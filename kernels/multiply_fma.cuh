@@ -1,4 +1,13 @@
 // Products of slices of floats by fused multiply-adds, in IEEE arithmetic, along the depth from its start to its end.
+//
+// A warp's part is 32 x 64, or 32 x 32 of a narrow tile. A lane has 8 rows and 8 or 4 columns of it, which depend on
+// how the lines of A and B lie:
+//
+//   lane % 8, or lane / 8                0      1      2       3     ...   7
+//   lines along the depth     columns    0      1      2       3     ...   7      and 8, 16, ..., 56 further
+//                             rows       0      1      2       3                  and 4, 8, ..., 28 further
+//   lines along the extent    columns   0..3   4..7   8..11  12..15  ... 28..31   and 32 further
+//                             rows      0..3   4..7   8..11  12..15               and 16 further
 
 #define FMA_LANES_M 4  // lanes of a warp share its part as 4 x 8
 #define FMA_LANES_N 8

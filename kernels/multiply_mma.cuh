@@ -1,4 +1,23 @@
-// Products of slices on tensor cores: floats are rounded to TF32, halves and bfloat16s go in as they are; sums are floats.
+// Products of slices on tensor cores: floats are rounded to TF32, halves and bfloat16s go in as they are; sums are
+// floats.
+//
+// A step multiplies fragments 32 bytes deep, 8 words of one float or of two 16-bit numbers. Lane l holds of each 16
+// rows of A four words, of each 8 columns of B two, and of their product four sums. Which lane holds what, and in
+// brackets, which of its words:
+//
+//   A        word 0    1    2    3      4    5    6    7      B^T        word 0    1    2    3      4    5    6    7
+//   row 0        L0   L1   L2   L3     L0   L1   L2   L3      column 0       L0   L1   L2   L3     L0   L1   L2   L3
+//   row 1        L4   L5   L6   L7     L4   L5   L6   L7      column 1       L4   L5   L6   L7     L4   L5   L6   L7
+//   ...               [0]                   [2]               ...                 [0]                   [1]
+//   row 7       L28  L29  L30  L31    L28  L29  L30  L31      column 7      L28  L29  L30  L31    L28  L29  L30  L31
+//   row 8        L0   L1   L2   L3     L0   L1   L2   L3
+//   ...               [1]                   [3]               C     column 0, 1   2, 3   4, 5   6, 7
+//   row 15      L28  L29  L30  L31    L28  L29  L30  L31      row 0          L0     L1     L2     L3
+//                                                             ...                  [0, 1]
+//                                                             row 8          L0     L1     L2     L3
+//                                                             ...                  [2, 3]
+//
+// A quarter of A, 8 rows of 4 words, is 8 chunks of a slice along the depth: load_matrices brings four of them at once.
 
 #define STEP (32 / (int)sizeof(REAL))  // how deep one instruction multiplies
 #define MMA_ROWS (Shape::WARP_M / 16)

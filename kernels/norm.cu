@@ -1,8 +1,9 @@
 // Batch norm over channels-last memory, seen as a matrix: a row for each pixel of each image, a column for each
 // channel. A thread owns the channels of one vector and walks rows; a block's threads are blockDim.x neighbours, which
 // read neighbouring vectors, times blockDim.y rows. What the rows of a block made is merged in a tree, what its splits
-// (blockIdx.y) made by a second launch: all orders are fixed. Of arrays of S bytes, statistics read S, forward reads S
-// and writes S, the sums of backward read 2 S, and the gradient reads 2 S and writes S.
+// (blockIdx.y) made by a second launch: all orders are fixed. A warp reads the vectors of 32 threads: of one row where
+// channels are many, else of several rows that follow each other.
+// Bound: memory.
 #ifndef REAL
 #error "define REAL"
 #endif
@@ -63,6 +64,7 @@ __device__ __forceinline__ T merge_rows(T own) {
 // A block makes the moments of its channels in one split, by Welford's updates (1962); out[split][channel]. They are
 // those of the distance to the channel's first value: differences of close values are exact, so a mean far from zero
 // costs the variance nothing. The first thread counts the batch unless the error word is set; the next launch reads it.
+// Traffic: reads x once; writes two values per channel and split.
 extern "C" __global__ void __launch_bounds__(128, 8) batch_norm_moments(
     ACC* mean, ACC* squares, long long* batches_or_null, const REAL* x, unsigned rows, unsigned channels,
     unsigned per_split, const int* error) {
@@ -93,6 +95,8 @@ extern "C" __global__ void __launch_bounds__(128, 8) batch_norm_moments(
 // A block merges the splits of its channels into mean and 1/sqrt(biased variance + eps), and updates the running
 // statistics (with the unbiased variance) unless the error word is set or the batch is empty. With `batches`, these
 // become averages over all batches.
+// Bound: latency.
+// Traffic: reads two values per channel and split; writes two per channel, and the running statistics.
 extern "C" __global__ void __launch_bounds__(128) batch_norm_statistics(
     ACC* mean, ACC* inv_std, PARAM* running_mean_or_null, PARAM* running_var_or_null, const ACC* means,
     const ACC* squares, const REAL* x, const long long* batches_or_null, unsigned rows, unsigned channels,
@@ -119,6 +123,8 @@ extern "C" __global__ void __launch_bounds__(128) batch_norm_statistics(
 }
 
 // One thread turns the running statistics of one channel into what normalises.
+// Bound: latency.
+// Traffic: reads two values per channel and writes two.
 extern "C" __global__ void __launch_bounds__(256) batch_norm_running(
     ACC* mean, ACC* inv_std, const PARAM* running_mean, const PARAM* running_var, unsigned channels, ACC eps) {
     unsigned channel = blockIdx.x * blockDim.x + threadIdx.x;
@@ -135,7 +141,8 @@ __device__ __forceinline__ void each_row(unsigned rows, unsigned channels, Work 
     }
 }
 
-// Normalises, scales and shifts.
+// A thread normalises, scales and shifts the channels of its vector, in rows that lie a grid apart.
+// Traffic: reads x once, writes y.
 extern "C" __global__ void __launch_bounds__(128) batch_norm_forward(
     REAL* y, const REAL* x, const ACC* mean, const ACC* inv_std, const PARAM* weight_or_null,
     const PARAM* bias_or_null, unsigned rows, unsigned channels) {
@@ -156,6 +163,7 @@ extern "C" __global__ void __launch_bounds__(128) batch_norm_forward(
 }
 
 // A block makes the sums of its channels in one split; out[split][channel].
+// Traffic: reads gy and x once; writes two values per channel and split.
 extern "C" __global__ void __launch_bounds__(128) batch_norm_sums(
     ACC* gradients, ACC* products, const REAL* gy, const REAL* x, const ACC* mean, const ACC* inv_std, unsigned rows,
     unsigned channels, unsigned per_split) {
@@ -176,6 +184,8 @@ extern "C" __global__ void __launch_bounds__(128) batch_norm_sums(
 }
 
 // A block adds the splits of its channels; the sums are the gradients of bias and weight.
+// Bound: latency.
+// Traffic: reads two values per channel and split; writes two per channel, and as many gradients.
 extern "C" __global__ void __launch_bounds__(128) batch_norm_totals(
     ACC* gradient, ACC* product, PARAM* gw_or_null, PARAM* gb_or_null, const ACC* gradients, const ACC* products,
     unsigned channels, unsigned splits) {
@@ -193,7 +203,9 @@ extern "C" __global__ void __launch_bounds__(128) batch_norm_totals(
     if (gb_or_null) own.store(gb_or_null, sums.gradient);
 }
 
-// The gradient of x. With sums (in training) it also takes the way through the statistics.
+// The gradient of x. With sums (in training) it also takes the way through the statistics. A thread makes the channels
+// of its vector, in rows that lie a grid apart.
+// Traffic: reads gy, and in training x, once; writes gx.
 extern "C" __global__ void __launch_bounds__(128) batch_norm_backward(
     REAL* gx, const REAL* gy, const REAL* x, const ACC* mean, const ACC* inv_std, const PARAM* weight_or_null,
     const ACC* gradient_or_null, const ACC* product_or_null, unsigned rows, unsigned channels) {

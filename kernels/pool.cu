@@ -1,6 +1,7 @@
-// Max pooling over channels-last memory (N, D, H, W, C), with the winner's position in the window.
-// INDEX is as wide as that position needs. Where windows do not overlap, forward reads x once and writes y and winner;
-// backward reads gy and winner, and writes gx once, zeros included.
+// Max pooling over channels-last memory (N, D, H, W, C), with the winner's position in the window. INDEX is as wide as
+// that position needs. A thread has the channels of one vector, a warp those of 32 neighbours, and a block those of so
+// many neighbours times so many pixels (pool.cuh).
+// Bound: memory.
 #ifndef REAL
 #error "define REAL"
 #endif
@@ -27,7 +28,8 @@ struct Best {
     }
 };
 
-// A column of threads makes one vector of outputs.
+// A column of threads of a block makes one vector of outputs.
+// Traffic: reads x once, and again from the caches where windows overlap; writes y and winner.
 extern "C" __global__ void __launch_bounds__(256) max_pool_forward(
     REAL* y, INDEX* winner, const REAL* x, Window g) {
     __shared__ Best of_row[POOL_THREADS];
@@ -68,6 +70,7 @@ __device__ __forceinline__ int tap_at(const Window& g, int axis, int outer, int 
 }
 
 // One thread makes one vector of the input's gradient: it adds the outputs whose winner it is, in their order.
+// Traffic: reads gy and winner once, and again from the caches for each further tap; writes gx once, zeros included.
 extern "C" __global__ void __launch_bounds__(256) max_pool_backward(
     REAL* gx, const REAL* gy, const INDEX* winner, Window g) {
     Own own(g.channels, blockIdx.y);
@@ -99,6 +102,7 @@ extern "C" __global__ void __launch_bounds__(256) max_pool_backward(
 }
 
 // One thread turns one vector of winners into PyTorch's indices: positions in the D * H * W volume of the input.
+// Traffic: reads winner; writes 8 bytes per output.
 extern "C" __global__ void __launch_bounds__(256) max_pool_indices(
     long long* indices, const INDEX* winner, Window g) {
     Own own(g.channels, blockIdx.y);

@@ -43,7 +43,9 @@ __device__ __forceinline__ double scaled(unsigned long long word, double low, do
 }
 
 // One thread makes the four words of one block, and from them four numbers; `largest` is the last one before the end
-// of the interval, which rounding can reach.
+// of the interval, which rounding can reach. A warp makes 128 neighbouring numbers, a block of 8 warps 1024.
+// Bound: the integer arithmetic of Philox: 40 products of 64 bits for four numbers.
+// Traffic: writes each number once.
 extern "C" __global__ void __launch_bounds__(256) uniform(
     ACC* y, Draw draw, ACC low, ACC width, ACC largest, unsigned count) {
     long long first = global_thread() * WORDS_PER_BLOCK;
@@ -55,10 +57,13 @@ extern "C" __global__ void __launch_bounds__(256) uniform(
     store_vector(y + first, numbers, count - first);
 }
 
-// Dropout and its gradient: y = x * (kept ? scale : 0); reads S bytes and writes S. One thread makes the four words of
-// one block of a mask, and applies them in some of its `copies`: thread (word, copy) in those that lie a grid apart.
-// `drawn` walks x and y in the order of the mask, `shared` from copy to copy; both in elements. Kept is whose 53-bit
-// uniform number is at least the threshold: integers, for every dtype.
+// Dropout and its gradient: y = x * (kept ? scale : 0). One thread makes the four words of one block of a mask, and
+// applies them in some of its `copies`: thread (word, copy) in those that lie a grid apart. The lanes of a warp have
+// neighbouring words first, then neighbouring copies. `drawn` walks x and y in the order of the mask, `shared` from
+// copy to copy; both in elements. Kept is whose 53-bit uniform number is at least the threshold: integers, for every
+// dtype.
+// Bound: memory, or the arithmetic of Philox as in uniform, where no copies share the words.
+// Traffic: reads S bytes, writes S; the mask is in no memory.
 extern "C" __global__ void __launch_bounds__(256) dropout(
     REAL* y, const REAL* x, Draw draw, unsigned long long threshold, ACC scale, const __grid_constant__ Axes drawn,
     const __grid_constant__ Axes shared, unsigned draws, unsigned copies) {

@@ -36,10 +36,12 @@ struct Share {
     }
 };
 
-// Reads x once; writes one ACC per split and output, or the outputs. A block makes 256 / parts outputs in one split of
-// their summands (blockIdx.y): neighbouring threads read neighbours in memory, which belong to `adjacent` outputs, or
-// where that is 1 to one of the parts after the other. The parts are added in a tree. out[split][output] is in memory
-// order: the sum over the split, divided by `divisor`.
+// A block makes 256 / parts outputs in one split of their summands (blockIdx.y): neighbouring threads, and so the lanes
+// of a warp, read neighbours in memory, which belong to `adjacent` outputs, or where that is 1 to one of the parts
+// after the other. The parts are added in a tree. out[split][output] is in memory order: the sum over the split,
+// divided by `divisor`.
+// Bound: memory.
+// Traffic: reads x once; writes one ACC per split and output, or the outputs.
 extern "C" __global__ void __launch_bounds__(256) sum_axes(
     OUT* out, const REAL* x, const __grid_constant__ Axes kept, const __grid_constant__ Axes summed, unsigned outputs,
     unsigned summands, unsigned per_split, unsigned adjacent, unsigned parts, int in_vectors, ACC divisor) {

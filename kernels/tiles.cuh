@@ -3,6 +3,21 @@
 // A block makes a tile of C. Its operands travel through shared memory in slices, asynchronously and STAGES - 1 of them
 // ahead of the one that is being multiplied. They are multiplied by one of two files: multiply_mma.cuh, on tensor cores
 // (float rounded to TF32, half, bfloat16), or multiply_fma.cuh, by fused multiply-adds in IEEE float32.
+//
+// Warps share a block's tile, going down its rows first. TILE 128,128,128 has 8 warps, each of which makes 64 x 32:
+//
+//   columns   0..31  32..63  64..95  96..127
+//   rows
+//     0..63     w0      w2      w4      w6
+//    64..127    w1      w3      w5      w7
+//
+// Shared memory is a ring of STAGES pairs of slices: STAGES * (M + N) * bytes of depth, 96 KB for this tile. In each
+// step the pair in brackets is multiplied, while the other ones are on their way:
+//
+//   step      0      1      2      3
+//   pairs    [0]     3      3     [3]
+//             1     [1]     4      4
+//             2      2     [2]     5
 #include "mma.cuh"
 #include "vector.cuh"
 
@@ -11,7 +26,7 @@
 
 enum Arithmetic { MMA, FMA };
 
-// TILE is a macro of three numbers and perhaps FMA: rows and columns of the block's tile, how many bytes deep a slice is.
+// TILE is a macro of three numbers and perhaps FMA: rows and columns of the block's tile, bytes of depth of a slice.
 template <int ROWS, int COLUMNS, int SLICE_BYTES, Arithmetic ARITHMETIC_ = MMA>
 struct TileShape {
     static constexpr int M = ROWS, N = COLUMNS, DEPTH = SLICE_BYTES / sizeof(REAL);
@@ -45,8 +60,20 @@ struct Slice {
     static __device__ __forceinline__ int own_line(int i) { return threadIdx.x / CHUNKS + i * LINE_STEP; }
     static __device__ __forceinline__ int own_chunk() { return threadIdx.x % CHUNKS; }
 
-    // Where a chunk lies, in bytes. Chunks of a line change places by an exclusive or, so that what a warp reads at once
-    // lies in different banks: the same chunk of 8 lines, or 2 chunks of 4 lines where tensor cores take single floats.
+    // Where a chunk lies, in bytes. Chunks of a line change places by an exclusive or, so that what a warp reads at
+    // once lies in different banks: the same chunk of 8 lines, or 2 chunks of 4 lines where tensor cores take single
+    // floats. Each row of these figures is 128 bytes, once through all banks: what [ ] marks has a column of banks to
+    // itself.
+    //
+    //   lines of 128 bytes            lines of 64 bytes                floats, lines along the extent
+    //   0  [0] 1  2  3  4  5  6  7    0, 1  [0] 1  2  3 [0] 1  2  3    0  [0][1] 2  3  4  5  6  7
+    //   1   1 [0] 3  2  5  4  7  6    2, 3   1 [0] 3  2  1 [0] 3  2    1   2  3 [0][1] 6  7  4  5
+    //   2   2  3 [0] 1  6  7  4  5    4, 5   2  3 [0] 1  2  3 [0] 1    2   4  5  6  7 [0][1] 2  3
+    //   3   3  2  1 [0] 7  6  5  4    6, 7   3  2  1 [0] 3  2  1 [0]   3   6  7  4  5  2  3 [0][1]
+    //   4   4  5  6  7 [0] 1  2  3
+    //   5   5  4  7  6  1 [0] 3  2
+    //   6   6  7  4  5  2  3 [0] 1
+    //   7   7  6  5  4  3  2  1 [0]
     static __device__ __forceinline__ int offset(int line, int chunk) {
         int change = !DEPTH_FASTEST && sizeof(REAL) == 4 ? line % 4 * 2
                      : CHUNKS >= 8                       ? line % 8

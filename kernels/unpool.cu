@@ -15,7 +15,10 @@ __device__ __forceinline__ bool valid(long long index, int outputs, int* error, 
 }
 
 // One block makes 8 channels of one image: zeros first, and then the values in the order of the inputs, 32 at a time.
-// Where indices repeat, the last value stays, as in PyTorch on the CPU, without atomics.
+// Where indices repeat, the last value stays, as in PyTorch on the CPU, without atomics. A warp takes 8 channels of
+// four inputs, a thread one of them, and compares its index with those of the inputs behind it.
+// Bound: latency: two barriers per 32 inputs of an image, and up to 31 comparisons.
+// Traffic: reads x and an index of 8 bytes per value; writes y, and the pixels with values twice.
 extern "C" __global__ void __launch_bounds__(256) max_unpool_forward(
     REAL* y, const REAL* x, const long long* indices, int channels, int inputs, int outputs, int* error, int code) {
     __shared__ long long claimed[ROWS][LANES];
@@ -37,7 +40,9 @@ extern "C" __global__ void __launch_bounds__(256) max_unpool_forward(
     }
 }
 
-// One thread makes one input's gradient: that of the pixel it was meant for.
+// One thread makes one input's gradient: that of the pixel it was meant for. A warp makes 32 neighbours, a block 256.
+// Bound: memory.
+// Traffic: reads an index of 8 bytes and one element of gy per value, neighbours from different pixels; writes gx.
 extern "C" __global__ void __launch_bounds__(256) max_unpool_backward(
     REAL* gx, const REAL* gy, const long long* indices, long long count, int channels, int inputs, int outputs,
     int* error, int code) {
