@@ -2,9 +2,8 @@
 // Activations are channels-last (N, D, H, W, C), weights (O, KD, KH, KW, C / groups). Of a block's 64 x 64 tile, a warp
 // makes 8 x 64, a thread 4 x 4.
 // Bound: arithmetic, at the rate of fused multiply-adds: 2 * pixels * outputs * taps * channels / groups operations.
-// Traffic: a tile takes its rows and columns of both operands, so activations are read once per tap and 64 columns of
-// the product, weights (or gy, for their gradient) once per 64 rows, most often from the caches; the result is written
-// once.
+// Traffic: a tile takes its rows and columns of the operands, so x (or gy) is read once per tap and 64 channels of the
+// result, the weights once per 64 pixels, most often from the caches; the result is written once.
 #ifndef REAL
 #error "define REAL"
 #endif
@@ -121,6 +120,8 @@ struct PatchesByWeight {
 
 // One block makes 64 output channels x 64 weights of one group from one split of the output pixels;
 // out[split] is a whole weight gradient, and the splits are added by sum_axes in a fixed order.
+// Traffic: reads gy once per 64 weights and x once per tap and 64 outputs, most often from the caches; writes the
+// gradient once per split.
 extern "C" __global__ void __launch_bounds__(256) conv_backward_weight(
     ACC* out, const REAL* gy, const REAL* x, Window g, int per_split) {
     Side side(g, blockIdx.z % g.groups);

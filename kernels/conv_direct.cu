@@ -106,8 +106,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) direct_forward(
 // A block makes the partial sums of a slab of output pixels, as many at a time as it has threads. Each thread lays out
 // what one pixel sees, a column of `seen`; then all of them add up products with gy, a thread for a vector of outputs
 // and up to nine weights.
-// Traffic: reads gy once per 9 * blockDim.z weights, x once per weight, from the caches after the first time; writes
-// partials per slab.
+// Traffic: reads gy once per nine weights and x once per weight, from the caches after the first time; writes partials
+// per slab.
 extern "C" __global__ void __launch_bounds__(256, 2) direct_backward_weight(
     ACC* partials, const REAL* gy, const REAL* x, Window g, int per_slab) {
     extern __shared__ __align__(16) ACC seen[];
