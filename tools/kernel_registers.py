@@ -41,7 +41,7 @@ def page(compiled: dict[str, Any]) -> str:
     lines = [
         f"<!-- Made by `python -m tools.kernel_registers` with NVRTC {compiled['nvrtc']}, of code {digest()}. -->\n",
         "# Registers\n",
-        "What the worst variant uses: registers of a thread / bytes of static shared memory of a block / bytes",
+        "The most that any variant uses: registers of a thread / bytes of static shared memory of a block / bytes",
         "spilled. Tiles, and convolutions of few channels, have dynamic shared memory besides. As the code is now,",
         "variant by variant: `gpunet kernels compile`.\n",
     ]
