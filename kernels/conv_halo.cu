@@ -18,15 +18,15 @@
 #ifndef REAL
 #error "define REAL"
 #endif
-#ifndef MMA_TILE
-#error "define MMA_TILE"
+#ifndef HALO_TILE
+#error "define HALO_TILE"
 #endif
-#define TILE MMA_TILE  // on tensor cores only
+#define TILE HALO_TILE  // on tensor cores only
 #include "common.cuh"
 #include "tiles.cuh"
 #include "window.cuh"
 
-#define TILE_COLUMNS 16                        // pixels, so that a fragment's 16 rows are one row of the image
+#define TILE_COLUMNS 16                        // pixels: a fragment's 16 rows are one row of them
 #define TILE_ROWS (Shape::M / TILE_COLUMNS)
 
 // What forward and input gradient differ in: the gradient reads gy, mirrors the window and transposes the weights.
@@ -80,14 +80,14 @@ struct Halo {
         int per_group = g.outputs / g.groups, depth = g.channels / g.groups;
         for (int tap = 0; tap < taps(); ++tap) {
             for (int slice = 0; slice < slices; ++slice) {
-                auto chunk_at = [&](int i) -> const REAL* {
+                auto chunk_at = [&](int i, bool& exists) {
                     int line = Weights::own_line(i), along = Weights::own_chunk() * CHUNK;
                     int output = BACKWARD ? slice * Shape::DEPTH + line : n0 + line;
                     int channel = BACKWARD ? n0 + along : slice * Shape::DEPTH + along;
-                    if (output >= per_group || channel >= depth) return nullptr;
+                    exists = output < per_group && channel < depth;
                     return w + ((long long)(group * per_group + output) * taps() + tap) * depth + channel;
                 };
-                copy_slice<Weights>(to + (tap * slices + slice) * Weights::BYTES, w, chunk_at);
+                copy_slice<Weights>(to + (tap * slices + slice) * Weights::BYTES, chunk_at);
             }
         }
     }
@@ -101,7 +101,7 @@ struct Halo {
             int channel = slice * Shape::DEPTH + chunk * CHUNK;
             bool inside = (unsigned)row < size[1] && (unsigned)column < size[2] && channel < channels;
             Pixel in = {tile.n, {tile.at[0], row, column}};
-            const REAL* from = inside ? x + index_of(in, size) * read_channels() + group * channels + channel : x;
+            const REAL* from = x + index_of(in, size) * read_channels() + group * channels + channel;
             copy_async(to + patch_offset(slice, pixel, chunk), from, inside);
         }
     }
@@ -116,11 +116,11 @@ struct Halo {
                 int corner = tap_pixel(tap);
                 Product::multiply_loaded(
                     sums,
-                    [&](unsigned(&words)[4], int m, int step) {
-                        int pixel = corner + m / TILE_COLUMNS * columns + lane % 16;
+                    [&](unsigned(&words)[4], int i, int step) {
+                        int pixel = corner + (warp_row() / 16 + i) * columns + lane % 16;
                         load_matrices(words, patch + patch_offset(slice, pixel, step * 2 + lane / 16));
                     },
-                    [&](unsigned(&words)[4], int n, int step) { Product::load_b<Weights>(words, b, n, step); });
+                    [&](unsigned(&words)[4], int j, int step) { Product::load_b<Weights>(words, b, j, step); });
             }
         }
     }

@@ -18,7 +18,7 @@
 struct Taps {
     int first[3], step[3], last[3];
     int first_shift[3], shift_step[3];
-    int channels, tap_positions[3], shift[3], channel;
+    int channels, position[3], shift[3], channel;
 
     __device__ int count() const {
         int taps = 1;
@@ -29,69 +29,101 @@ struct Taps {
     __device__ void start() {
         channel = 0;
         for (int axis = 0; axis < 3; ++axis) {
-            tap_positions[axis] = first[axis];
+            position[axis] = first[axis];
             shift[axis] = first_shift[axis];
         }
     }
 
-    __device__ void advance() {
+    // Goes on to the next slice; says whether it is one of another tap.
+    __device__ bool advance() {
         channel += Shape::DEPTH;
-        if (channel < channels) return;
+        if (channel < channels) return false;
         channel = 0;
 #pragma unroll
         for (int axis = 2; axis >= 0; --axis) {
-            tap_positions[axis] += step[axis];
+            position[axis] += step[axis];
             shift[axis] += shift_step[axis];
-            if (tap_positions[axis] <= last[axis]) return;
-            tap_positions[axis] = first[axis];
+            if (position[axis] <= last[axis]) break;
+            position[axis] = first[axis];
             shift[axis] = first_shift[axis];
         }
+        return true;
     }
 
     __device__ int tap(const int (&window)[3]) const {
-        return (tap_positions[0] * window[1] + tap_positions[1]) * window[2] + tap_positions[2];
+        return (position[0] * window[1] + position[1]) * window[2] + position[2];
     }
 };
 
-// Rows of A: what the pixels of a tile see through the current tap, in an image of `channels` channels in all, of which
-// those from `first_channel` on are this group's.
+// Rows of A: what the pixels of a tile see through a tap, in images of `size` with all groups' channels.
 struct SeenPixels {
     using A = Slice<Shape::M, true>;
-    const REAL* image[A::PER_THREAD];  // and the place in it that a tap with shift 0 sees
+    const REAL* unshifted[A::PER_THREAD];  // this thread's chunk of the pixel that a tap without a shift sees
     int at[A::PER_THREAD][3];
+    unsigned inside;   // bit i: the current tap sees a pixel in the image
+    long long offset;  // that its shift and the current channel add to an address
 
-    __device__ void set(int i, const REAL* first_image, const Pixel& pixel, const int (&size)[3], int channels,
+    __device__ void set(int i, const REAL* images, const Pixel& pixel, const int (&size)[3], int all_channels,
                         const int (&scale)[3], bool exists) {
-        image[i] = first_image + (long long)pixel.n * size[0] * size[1] * size[2] * channels + A::own_chunk() * CHUNK;
-        for (int axis = 0; axis < 3; ++axis) at[i][axis] = pixel.at[axis] * scale[axis];
+        Pixel seen = {pixel.n};
+        for (int axis = 0; axis < 3; ++axis) at[i][axis] = seen.at[axis] = pixel.at[axis] * scale[axis];
+        unshifted[i] = images + index_of(seen, size) * all_channels + A::own_chunk() * CHUNK;
         if (!exists) at[i][0] = 1 << 30;  // beyond any image, whatever the shift
     }
 
-    __device__ const REAL* chunk(int i, const Taps& taps, const int (&size)[3], int channels) const {
-        if (taps.channel + A::own_chunk() * CHUNK >= taps.channels) return nullptr;
-        int depth = at[i][0] + taps.shift[0], row = at[i][1] + taps.shift[1], column = at[i][2] + taps.shift[2];
-        if ((unsigned)depth >= size[0] || (unsigned)row >= size[1] || (unsigned)column >= size[2]) return nullptr;
-        return image[i] + (long long)((depth * size[1] + row) * size[2] + column) * channels + taps.channel;
+    __device__ void look(const Taps& taps, const int (&size)[3], int all_channels) {
+        const Pixel shift = {0, {taps.shift[0], taps.shift[1], taps.shift[2]}};
+        offset = index_of(shift, size) * all_channels;
+        inside = 0;
+#pragma unroll
+        for (int i = 0; i < A::PER_THREAD; ++i) {
+            bool sees = true;
+            for (int axis = 0; axis < 3; ++axis) sees = sees && (unsigned)(at[i][axis] + taps.shift[axis]) < size[axis];
+            inside |= (unsigned)sees << i;
+        }
+    }
+
+    __device__ const REAL* chunk(int i, bool& exists, const Taps& taps) const {
+        exists = inside >> i & 1 && taps.channel + A::own_chunk() * CHUNK < taps.channels;
+        return unshifted[i] + offset + taps.channel;
     }
 };
 
-struct ForwardSource {
+// Slices of forward (weights along the depth) and of the input gradient (weights along the input channels).
+template <bool BACKWARD>
+struct TapSource {
     using A = Slice<Shape::M, true>;
-    using B = Slice<Shape::N, true>;
-    const REAL *a_memory, *b_memory;
+    using B = Slice<Shape::N, !BACKWARD>;
     const Window& g;
-    Taps taps;
+    Taps taps;  // whose channels are those of what is read: x, or gy
     SeenPixels seen;
-    int n0, outputs, first_output;
+    const REAL* weights;  // this thread's chunk of its first line, for tap and channel 0
+    int made_left;        // channels that are made, from that chunk or line on
 
-    __device__ const REAL* a_chunk(int i) const { return seen.chunk(i, taps, g.in_size, g.channels); }
-    __device__ const REAL* b_chunk(int i) const {
-        int output = n0 + B::own_line(i), channel = taps.channel + B::own_chunk() * CHUNK;
-        if (output >= outputs || channel >= taps.channels) return nullptr;
-        long long row = (long long)(first_output + output) * ::taps(g) + taps.tap(g.window);
-        return b_memory + row * taps.channels + channel;
+    __device__ TapSource(const Window& g, const REAL* w, int group, int n0) : g(g) {
+        int channels = g.channels / g.groups, outputs = g.outputs / g.groups;
+        int line = B::own_line(0), along = B::own_chunk() * CHUNK;
+        taps.channels = BACKWARD ? outputs : channels;
+        int output = BACKWARD ? line : n0 + line, channel = BACKWARD ? n0 + along : along;
+        weights = w + (long long)(group * outputs + output) * ::taps(g) * channels + channel;
+        made_left = BACKWARD ? channels - channel : outputs - output;
     }
-    __device__ void advance() { taps.advance(); }
+
+    __device__ void look() {
+        seen.look(taps, BACKWARD ? g.out_size : g.in_size, BACKWARD ? g.outputs : g.channels);
+    }
+
+    __device__ const REAL* a_chunk(int i, bool& exists) const { return seen.chunk(i, exists, taps); }
+    __device__ const REAL* b_chunk(int i, bool& exists) const {
+        int lines = i * B::LINE_STEP, channels = g.channels / g.groups;
+        int read_left = taps.channels - taps.channel - (BACKWARD ? B::own_line(i) : B::own_chunk() * CHUNK);
+        exists = read_left > 0 && (BACKWARD ? made_left > 0 : lines < made_left);
+        long long line = (long long)(lines + (BACKWARD ? taps.channel : 0)) * ::taps(g) + taps.tap(g.window);
+        return weights + line * channels + (BACKWARD ? 0 : taps.channel);
+    }
+    __device__ void advance() {
+        if (taps.advance()) look();
+    }
 };
 
 // One block makes a tile of output pixels x output channels of one group.
@@ -101,44 +133,25 @@ extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_conv_forwa
     REAL* y, const REAL* x, const REAL* w, const REAL* bias_or_null, Window g) {
     int m0 = blockIdx.x * Shape::M, n0 = blockIdx.y * Shape::N, group = blockIdx.z;
     int channels = g.channels / g.groups, outputs = g.outputs / g.groups, M = pixels(g.batch, g.out_size);
-    ForwardSource source{x, w, g};
-    source.n0 = n0, source.outputs = outputs, source.first_output = group * outputs;
-    source.taps.channels = channels;
+    using Source = TapSource<false>;
+    Source source(g, w, group, n0);
     for (int axis = 0; axis < 3; ++axis) {
         source.taps.first[axis] = 0, source.taps.step[axis] = 1, source.taps.last[axis] = g.window[axis] - 1;
         source.taps.first_shift[axis] = -g.padding[axis], source.taps.shift_step[axis] = g.dilation[axis];
     }
     source.taps.start();
 #pragma unroll
-    for (int i = 0; i < ForwardSource::A::PER_THREAD; ++i) {
-        int m = m0 + ForwardSource::A::own_line(i);
+    for (int i = 0; i < Source::A::PER_THREAD; ++i) {
+        int m = m0 + Source::A::own_line(i);
         source.seen.set(i, x + group * channels, pixel_of(m, g.out_size), g.in_size, g.channels, g.stride, m < M);
     }
+    source.look();
     Product::Sums sums = {};
     multiply_slices(sums, source, source.taps.count());
     int first = group * outputs;
     auto row = [&](int m) { return m0 + m < M ? y + (long long)(m0 + m) * g.outputs + first : nullptr; };
-    Product::store<ForwardSource::A, ForwardSource::B>(sums, n0, outputs, row, [&](int n) { return bias_or_null ? (float)bias_or_null[first + n] : 0.0f; });
+    Product::store<Source::A, Source::B>(sums, n0, outputs, row, [&](int n) { return bias_or_null ? (float)bias_or_null[first + n] : 0.0f; });
 }
-
-struct InputGradientSource {
-    using A = Slice<Shape::M, true>;
-    using B = Slice<Shape::N, false>;
-    const REAL *a_memory, *b_memory;
-    const Window& g;
-    Taps taps;  // its channels are the outputs
-    SeenPixels seen;
-    int n0, channels, first_output;
-
-    __device__ const REAL* a_chunk(int i) const { return seen.chunk(i, taps, g.out_size, g.outputs); }
-    __device__ const REAL* b_chunk(int i) const {
-        int output = taps.channel + B::own_line(i), channel = n0 + B::own_chunk() * CHUNK;
-        if (output >= taps.channels || channel >= channels) return nullptr;
-        long long row = (long long)(first_output + output) * ::taps(g) + taps.tap(g.window);
-        return b_memory + row * channels + channel;
-    }
-    __device__ void advance() { taps.advance(); }
-};
 
 // One block makes a tile of input pixels x input channels of one group. Input pixels whose place is equal modulo the
 // stride see the same taps, so each such class (its number is part of blockIdx.z) is a convolution of its own: pixel
@@ -150,9 +163,8 @@ extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_conv_backw
     REAL* gx, const REAL* gy, const REAL* w, const REAL* bias_or_null, Window g) {
     int m0 = blockIdx.x * Shape::M, n0 = blockIdx.y * Shape::N, group = blockIdx.z % g.groups;
     int channels = g.channels / g.groups, outputs = g.outputs / g.groups;
-    InputGradientSource source{gy, w, g};
-    source.n0 = n0, source.channels = channels, source.first_output = group * outputs;
-    source.taps.channels = outputs;
+    using Source = TapSource<true>;
+    Source source(g, w, group, n0);
     int phase[3], size[3], classes = blockIdx.z / g.groups;  // size: the pixels of the class
     for (int axis = 2; axis >= 0; --axis) {
         int stride = g.stride[axis];
@@ -174,10 +186,11 @@ extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_conv_backw
     const int one[3] = {1, 1, 1};
     source.taps.start();
 #pragma unroll
-    for (int i = 0; i < InputGradientSource::A::PER_THREAD; ++i) {
-        int m = m0 + InputGradientSource::A::own_line(i);
+    for (int i = 0; i < Source::A::PER_THREAD; ++i) {
+        int m = m0 + Source::A::own_line(i);
         source.seen.set(i, gy + group * outputs, pixel_of(m, size), g.out_size, g.outputs, one, m < M);
     }
+    source.look();
     Product::Sums sums = {};
     multiply_slices(sums, source, none ? 0 : source.taps.count());
     int first = group * channels;
@@ -187,7 +200,7 @@ extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_conv_backw
         for (int axis = 0; axis < 3; ++axis) pixel.at[axis] = pixel.at[axis] * g.stride[axis] + phase[axis];
         return gx + index_of(pixel, g.in_size) * g.channels + first;
     };
-    Product::store<InputGradientSource::A, InputGradientSource::B>(sums, n0, channels, row, [&](int n) { return bias_or_null ? (float)bias_or_null[first + n] : 0.0f; });
+    Product::store<Source::A, Source::B>(sums, n0, channels, row, [&](int n) { return bias_or_null ? (float)bias_or_null[first + n] : 0.0f; });
 }
 
 // Adds a number of pixels to a pixel; both as places in images of `size`, so that no digit carries more than one.
@@ -206,32 +219,27 @@ __device__ __forceinline__ void move_on(Pixel& pixel, const Pixel& by, const int
 struct WeightGradientSource {
     using A = Slice<Shape::M, false>;
     using B = Slice<Shape::N, false>;
-    const REAL *a_memory, *b_memory;
     const Window& g;
-    int pixel, end;        // the first one of the current slice; the end of this split
-    int output, outputs;   // this thread's chunk of output channels; how many there are in the group
-    int channel, shift[3]; // this thread's chunk of weights: input channel, and what its tap adds to a pixel's place
-    bool exists;
-    Pixel seen[B::PER_THREAD], slice;
+    Lines<A> gradient;
+    const REAL* x;
+    bool exists;               // this thread's chunk of weights: of an input channel, and a tap that adds `shift`
+    int channel, shift[3];
+    int left;                  // output pixels from its next line on, in this split
+    Pixel out, step;           // the pixel of that line; lines as a number of pixels
 
-    __device__ const REAL* a_chunk(int i) const {
-        int line = pixel + A::own_line(i);
-        return line < end && output < outputs ? a_memory + (long long)line * g.outputs + output : nullptr;
-    }
-    __device__ const REAL* b_chunk(int i) const {
-        if (!exists || pixel + B::own_line(i) >= end) return nullptr;
-        Pixel in = seen[i];
+    __device__ const REAL* a_chunk(int i, bool& exists) const { return gradient.chunk(i, exists); }
+    __device__ const REAL* b_chunk(int, bool& sees) {
+        Pixel in = out;
+        sees = exists && left > 0;
         for (int axis = 0; axis < 3; ++axis) {
-            in.at[axis] = in.at[axis] * g.stride[axis] + shift[axis];
-            if ((unsigned)in.at[axis] >= g.in_size[axis]) return nullptr;
+            in.at[axis] = out.at[axis] * g.stride[axis] + shift[axis];
+            sees = sees && (unsigned)in.at[axis] < g.in_size[axis];
         }
-        return b_memory + index_of(in, g.in_size) * g.channels + channel;
+        move_on(out, step, g.out_size);  // after all lines of a slice, this is the next one's first
+        left -= B::LINE_STEP;
+        return x + index_of(in, g.in_size) * g.channels + channel;
     }
-    __device__ void advance() {
-        pixel += Shape::DEPTH;
-#pragma unroll
-        for (int i = 0; i < B::PER_THREAD; ++i) move_on(seen[i], slice, g.out_size);
-    }
+    __device__ void advance() { gradient.advance(); }
 };
 
 // One block makes a tile of output channels x weights of one group from one split of the output pixels: of the
@@ -245,17 +253,17 @@ extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_conv_backw
     int channels = g.channels / g.groups, outputs = g.outputs / g.groups, weights = taps(g) * channels;
     int begin = split * per_split, end = min(begin + per_split, pixels(g.batch, g.out_size));
     using Source = WeightGradientSource;
-    Source source{gy + group * outputs, x + group * channels, g, begin, end};
-    source.output = m0 + Source::A::own_chunk() * CHUNK, source.outputs = outputs;
+    Source source{g};
+    source.gradient.set(gy + group * outputs, m0, outputs, begin, end, g.outputs);
+    source.x = x + group * channels;
     int weight = n0 + Source::B::own_chunk() * CHUNK, position[3];
     source.exists = weight < weights;
     source.channel = weight % channels;
     tap_position(weight / channels, g.window, position);
     for (int axis = 0; axis < 3; ++axis) source.shift[axis] = position[axis] * g.dilation[axis] - g.padding[axis];
-    source.slice = pixel_of(Shape::DEPTH, g.out_size);
-#pragma unroll
-    for (int i = 0; i < Source::B::PER_THREAD; ++i)
-        source.seen[i] = pixel_of(begin + Source::B::own_line(i), g.out_size);
+    source.left = end - begin - Source::B::own_line(0);
+    source.out = pixel_of(begin + Source::B::own_line(0), g.out_size);
+    source.step = pixel_of(Source::B::LINE_STEP, g.out_size);
     Product::Sums sums = {};
     multiply_slices(sums, source, (end - begin + Shape::DEPTH - 1) / Shape::DEPTH);
     auto none = [](int) { return 0.0f; };

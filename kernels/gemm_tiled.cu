@@ -18,33 +18,15 @@ struct Matrices {
     int per_split;  // how deep each split of K is; a multiple of the slices
 };
 
-// An operand whose rows (columns, for B) are adjacent along the depth: element (row, k) at row * K + k, or along the
-// rows: element (row, k) at k * rows + row. `first` is this block's first row, `k` the current depth.
-template <int EXTENT, bool DEPTH_FASTEST>
-__device__ __forceinline__ const REAL* matrix_chunk(
-    const REAL* matrix, int i, int first, int rows, int k, int K, int end) {
-    using S = Slice<EXTENT, DEPTH_FASTEST>;
-    int row = first, depth = k;
-    (DEPTH_FASTEST ? row : depth) += S::own_line(i);
-    (DEPTH_FASTEST ? depth : row) += S::own_chunk() * CHUNK;
-    if (row >= rows || depth >= end) return nullptr;
-    return matrix + (DEPTH_FASTEST ? (long long)row * K + depth : (long long)depth * rows + row);
-}
-
 template <bool A_DEPTH_FASTEST, bool B_DEPTH_FASTEST>
 struct MatrixSource {
     using A = Slice<Shape::M, A_DEPTH_FASTEST>;
     using B = Slice<Shape::N, B_DEPTH_FASTEST>;
-    const REAL *a_memory, *b_memory;
-    const Matrices& g;
-    int m0, n0, k, end;
-    __device__ const REAL* a_chunk(int i) const {
-        return matrix_chunk<Shape::M, A_DEPTH_FASTEST>(a_memory, i, m0, g.M, k, g.K, end);
-    }
-    __device__ const REAL* b_chunk(int i) const {
-        return matrix_chunk<Shape::N, B_DEPTH_FASTEST>(b_memory, i, n0, g.N, k, g.K, end);
-    }
-    __device__ void advance() { k += Shape::DEPTH; }
+    Lines<A> a;
+    Lines<B> b;
+    __device__ const REAL* a_chunk(int i, bool& exists) const { return a.chunk(i, exists); }
+    __device__ const REAL* b_chunk(int i, bool& exists) const { return b.chunk(i, exists); }
+    __device__ void advance() { a.advance(), b.advance(); }
 };
 
 // One block makes one tile from one split of K: of the result, or of partials[split], whose sum over the splits is the
@@ -56,7 +38,9 @@ __device__ __forceinline__ void gemm(
     int begin = blockIdx.z * g.per_split, end = min(begin + g.per_split, g.K);
     Product::Sums sums = {};
     using Source = MatrixSource<A_DEPTH_FASTEST, B_DEPTH_FASTEST>;
-    Source source{a, b, g, m0, n0, begin, end};
+    Source source;
+    source.a.set(a, m0, g.M, begin, end, A_DEPTH_FASTEST ? g.K : g.M);
+    source.b.set(b, n0, g.N, begin, end, B_DEPTH_FASTEST ? g.K : g.N);
     multiply_slices(sums, source, (end - begin + Shape::DEPTH - 1) / Shape::DEPTH);
     if (partials) {
         float* own = partials + (long long)blockIdx.z * g.M * g.N;

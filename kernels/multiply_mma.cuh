@@ -30,51 +30,56 @@ struct Multiplier<MMA> {
         float of[MMA_ROWS][MMA_COLUMNS][4];
     };
 
+    // Floats of a slice whose lines are along the rows, from the warp's first one on: two words 4 lines apart, and two 8
+    // rows further. A lane reads from chunk `own` of lines lane % 4 + 4 * n; chunks further on differ in its bits 1 and 2,
+    // which the exclusive or of Slice::offset changes too, so that few addresses are left to compute.
     template <class S>
-    static __device__ __forceinline__ unsigned word(const char* slice, int line, int element) {
-        return *(const unsigned*)(slice + S::offset(line, element / CHUNK) + element % CHUNK * 4);
+    static __device__ __forceinline__ unsigned float_word(const char* slice, int first, int line, int rows) {
+        int lane = threadIdx.x % WARP, chunks = rows / 4;
+        int own = S::offset(lane % 4, first / 4 + lane / 16) + lane / 4 % 4 * 4;
+        return *(const unsigned*)(slice + (own ^ (chunks & 6) * 16) + (line * S::CHUNKS + chunks / 8 * 8) * 16);
     }
 
-    // The fragment of 16 rows of A from row m on, one step deep.
+    // Fragment i of A, 16 rows of this warp's part, one step deep.
     template <class A>
-    static __device__ __forceinline__ void load_a(unsigned (&words)[4], const char* slice, int m, int step) {
-        int lane = threadIdx.x % WARP;
+    static __device__ __forceinline__ void load_a(unsigned (&words)[4], const char* slice, int i, int step) {
+        int lane = threadIdx.x % WARP, m = warp_row() + i * 16;
         if (A::ALONG_DEPTH) {
             load_matrices(words, slice + A::offset(m + lane % 16, step * 2 + lane / 16));
         } else if (sizeof(REAL) == 2) {
             load_matrices_transposed(words, slice + A::offset(step * 16 + lane % 8 + lane / 16 * 8, m / 8 + lane / 8 % 2));
         } else {
 #pragma unroll
-            for (int i = 0; i < 4; ++i)
-                words[i] = word<A>(slice, step * 8 + lane % 4 + i / 2 * 4, m + lane / 4 + i % 2 * 8);
+            for (int w = 0; w < 4; ++w)
+                words[w] = float_word<A>(slice, warp_row(), step * 8 + w / 2 * 4, i * 16 + w % 2 * 8);
         }
     }
 
-    // Two fragments of 8 columns of B each from column n on, one step deep.
+    // Fragments 2 * j and 2 * j + 1 of B, of 8 columns each, one step deep.
     template <class B>
-    static __device__ __forceinline__ void load_b(unsigned (&words)[4], const char* slice, int n, int step) {
-        int lane = threadIdx.x % WARP;
+    static __device__ __forceinline__ void load_b(unsigned (&words)[4], const char* slice, int j, int step) {
+        int lane = threadIdx.x % WARP, n = warp_column() + j * 16;
         if (B::ALONG_DEPTH) {
             load_matrices(words, slice + B::offset(n + lane % 8 + lane / 16 * 8, step * 2 + lane / 8 % 2));
         } else if (sizeof(REAL) == 2) {
             load_matrices_transposed(words, slice + B::offset(step * 16 + lane % 16, n / 8 + lane / 16));
         } else {
 #pragma unroll
-            for (int i = 0; i < 4; ++i)
-                words[i] = word<B>(slice, step * 8 + lane % 4 + i % 2 * 4, n + lane / 4 + i / 2 * 8);
+            for (int w = 0; w < 4; ++w)
+                words[w] = float_word<B>(slice, warp_column(), step * 8 + w % 2 * 4, j * 16 + w / 2 * 8);
         }
     }
 
-    // Adds the product of two slices; a_at(words, m, step) and b_at(words, n, step) load their fragments.
+    // Adds the product of two slices; a_at(words, i, step) and b_at(words, j, step) load their fragments.
     template <class LoadA, class LoadB>
     static __device__ __forceinline__ void multiply_loaded(Sums& sums, const LoadA& a_at, const LoadB& b_at) {
 #pragma unroll
         for (int step = 0; step < Shape::DEPTH / STEP; ++step) {
             unsigned a[MMA_ROWS][4], b[MMA_COLUMNS / 2][4];
 #pragma unroll
-            for (int i = 0; i < MMA_ROWS; ++i) a_at(a[i], warp_row() + i * 16, step);
+            for (int i = 0; i < MMA_ROWS; ++i) a_at(a[i], i, step);
 #pragma unroll
-            for (int j = 0; j < MMA_COLUMNS / 2; ++j) b_at(b[j], warp_column() + j * 16, step);
+            for (int j = 0; j < MMA_COLUMNS / 2; ++j) b_at(b[j], j, step);
             if (sizeof(REAL) == 4) {
 #pragma unroll
                 for (int word = 0; word < 4; ++word) {
@@ -98,8 +103,8 @@ struct Multiplier<MMA> {
     template <class A, class B>
     static __device__ __forceinline__ void multiply(Sums& sums, const char* a_slice, const char* b_slice) {
         multiply_loaded(
-            sums, [&](unsigned(&words)[4], int m, int step) { load_a<A>(words, a_slice, m, step); },
-            [&](unsigned(&words)[4], int n, int step) { load_b<B>(words, b_slice, n, step); });
+            sums, [&](unsigned(&words)[4], int i, int step) { load_a<A>(words, a_slice, i, step); },
+            [&](unsigned(&words)[4], int j, int step) { load_b<B>(words, b_slice, j, step); });
     }
 
     // Writes this warp's part of the tile, as far as it lies in C. row(m) is the address of row m of the tile, or null

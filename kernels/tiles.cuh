@@ -26,15 +26,14 @@
 
 enum Arithmetic { MMA, FMA };
 
-// TILE is a macro of three numbers and perhaps FMA: rows and columns of the block's tile, bytes of depth of a slice.
-template <int ROWS, int COLUMNS, int SLICE_BYTES, Arithmetic ARITHMETIC_ = MMA>
+// TILE is a macro of five numbers and perhaps FMA: rows and columns of the block's tile, how many bytes deep a slice is,
+// and rows and columns of a warp's part. Large parts read shared memory less often; many warps hide more of the waiting.
+template <int ROWS, int COLUMNS, int SLICE_BYTES, int WARP_ROWS, int WARP_COLUMNS, Arithmetic ARITHMETIC_ = MMA>
 struct TileShape {
     static constexpr int M = ROWS, N = COLUMNS, DEPTH = SLICE_BYTES / sizeof(REAL);
-    static constexpr Arithmetic ARITHMETIC = ARITHMETIC_;
-    // A warp's part: 64 x 32 of the largest tile of tensor cores, 32 x 64 by multiply-adds where there are 64 columns.
-    static constexpr int WARP_M = ARITHMETIC == MMA && M * N >= 128 * 128 ? 64 : 32;
-    static constexpr int WARP_N = ARITHMETIC == FMA && N >= 64 ? 64 : 32;
+    static constexpr int WARP_M = WARP_ROWS, WARP_N = WARP_COLUMNS;
     static constexpr int WARPS_M = M / WARP_M, THREADS = WARPS_M * (N / WARP_N) * WARP;
+    static constexpr Arithmetic ARITHMETIC = ARITHMETIC_;
 };
 using Shape = TileShape<TILE>;
 
@@ -82,15 +81,43 @@ struct Slice {
     }
 };
 
-// Starts the copies of one operand's slice; `chunk_at(i)` is the address of this thread's chunk i, or null for zeros.
+// Starts the copies of one operand's slice; chunk_at(i, exists) is the address of this thread's chunk i, which may lie
+// anywhere if it says that there is none: that is a chunk of zeros. It is called once for each i, in order.
 template <class S, class ChunkAt>
-__device__ __forceinline__ void copy_slice(char* slice, const void* memory, const ChunkAt& chunk_at) {
+__device__ __forceinline__ void copy_slice(char* slice, const ChunkAt& chunk_at) {
 #pragma unroll
     for (int i = 0; i < S::PER_THREAD; ++i) {
-        const REAL* chunk = chunk_at(i);
-        copy_async(slice + S::offset(S::own_line(i), S::own_chunk()), chunk ? chunk : memory, chunk != nullptr);
+        bool exists;
+        const REAL* chunk = chunk_at(i, exists);
+        copy_async(slice + S::offset(S::own_line(i), S::own_chunk()), chunk, exists);
     }
 }
+
+// This thread's chunks of a matrix, slice after slice: their lines lie a constant step apart.
+template <class S>
+struct Lines {
+    const REAL* first;           // the chunk of its first line, in the current slice
+    long long step, slice_step;  // elements to its next line, and to the next slice
+    int rows_left, depth_left;   // from that chunk on
+
+    // Rows of A, or columns of B, from `row` on, and the depth from `begin` to `end`. Element (row, k) lies at
+    // row * stride + k, or at k * stride + row where lines are along the rows.
+    __device__ void set(const REAL* matrix, int row, int rows, int begin, int end, long long stride) {
+        int line = S::own_line(0), along = S::own_chunk() * CHUNK;
+        row += S::ALONG_DEPTH ? line : along, begin += S::ALONG_DEPTH ? along : line;
+        first = matrix + (S::ALONG_DEPTH ? row * stride + begin : begin * stride + row);
+        step = S::LINE_STEP * stride, slice_step = Shape::DEPTH * (S::ALONG_DEPTH ? 1 : stride);
+        rows_left = rows - row, depth_left = end - begin;
+    }
+
+    __device__ const REAL* chunk(int i, bool& exists) const {
+        int lines = i * S::LINE_STEP;
+        exists = S::ALONG_DEPTH ? lines < rows_left && depth_left > 0 : lines < depth_left && rows_left > 0;
+        return first + i * step;
+    }
+
+    __device__ void advance() { first += slice_step, depth_left -= Shape::DEPTH; }
+};
 
 // How a block's threads share a tile, and multiply slices:
 //   Sums                       what a thread accumulates
@@ -113,8 +140,7 @@ using Product = Multiplier<Shape::ARITHMETIC>;
 
 // Accumulates `count` slices of the operands that a Source hands out one after the other:
 //   Source::A, Source::B   how their slices lie in shared memory
-//   a_memory, b_memory     the arrays
-//   a_chunk(i), b_chunk(i) what this thread copies of the current slice
+//   a_chunk, b_chunk       what this thread copies of the current slice: see copy_slice
 //   advance()              goes on to the next slice
 template <class Source>
 __device__ __forceinline__ void multiply_slices(Product::Sums& sums, Source& source, int count) {
@@ -123,8 +149,8 @@ __device__ __forceinline__ void multiply_slices(Product::Sums& sums, Source& sou
     extern __shared__ __align__(128) char shared[];
     auto start = [&](int stage) {
         char* slice = shared + stage * (A::BYTES + B::BYTES);
-        copy_slice<A>(slice, source.a_memory, [&](int i) { return source.a_chunk(i); });
-        copy_slice<B>(slice + A::BYTES, source.b_memory, [&](int i) { return source.b_chunk(i); });
+        copy_slice<A>(slice, [&](int i, bool& exists) { return source.a_chunk(i, exists); });
+        copy_slice<B>(slice + A::BYTES, [&](int i, bool& exists) { return source.b_chunk(i, exists); });
         source.advance();
     };
 #pragma unroll

@@ -37,7 +37,7 @@ def jobs(arch: int) -> list[Job]:
     """Return every variant of every file that an architecture can have; those with tiles, which take longest, first."""
     found = [(file, defines) for file in kernels.kernel_files() for defines in kernels.variants(file)]
     possible = [job for job in found if kernels.runs_on(job[1], arch)]
-    return sorted(possible, key=lambda job: not job[1].keys() & {"TILE", "MMA_TILE"})
+    return sorted(possible, key=lambda job: not job[1].keys() & {"TILE", "HALO_TILE"})
 
 
 def build(device: Device, chosen: Sequence[Job], until: float) -> Built:

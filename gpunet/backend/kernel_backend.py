@@ -95,7 +95,7 @@ class KernelBackend(Backend):
             block: threads per block, up to three axes.
             args: arrays of this backend (dense), None for a `*_or_null` pointer, scalars, structs.
             shared: dynamic shared memory in bytes.
-            macros: dtypes for the file's macros, such as REAL=np.float32; TILE and MMA_TILE take text.
+            macros: dtypes for the file's macros, such as REAL=np.float32; TILE and HALO_TILE take text.
 
         Raises:
             KernelError: a wrong count, dtype, device, alignment, gaps in an array, or a grid too large.

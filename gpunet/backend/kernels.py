@@ -290,9 +290,10 @@ def scalar_bytes(kernel: Kernel, parameter: Parameter, dtype: np.dtype[Any], val
 
 _REALS = {"float": "float", "double": "double", "half": "float", "bfloat16": "float"}  # and what they are computed in
 
-# Rows and columns of a block's tile, and bytes of depth of its slices; kernels/tiles.cuh.
-_MMA_TILES = ("128,128,128", "128,64,128", "64,64,128", "128,32,64")
-_FMA_TILES = ("128,128,64,FMA", "64,64,64,FMA", "128,32,64,FMA")
+# Rows and columns of a block's tile, bytes of depth of a slice, rows and columns of a warp's part; kernels/tiles.cuh.
+_MMA_TILES = ("128,128,128,64,32", "128,64,128,32,32", "64,64,128,32,32", "128,32,64,32,32")
+_FMA_TILES = ("128,128,64,32,64,FMA", "64,64,64,32,64,FMA", "128,32,64,32,32,FMA")
+_HALO_TILES = ("128,128,128,64,32", "256,64,128,64,32", "128,32,64,32,32")
 
 # The values each macro takes: together the variants in which a file is ever compiled.
 MACRO_VALUES = {
@@ -302,8 +303,8 @@ MACRO_VALUES = {
     "PARAM": tuple(_REALS),
     "ELEMENT": ("unsigned char", "unsigned short", "unsigned", "unsigned long long"),
     "INDEX": ("unsigned char", "int"),
-    "MMA_TILE": _MMA_TILES,
     "TILE": (*_MMA_TILES, *_FMA_TILES),
+    "HALO_TILE": _HALO_TILES,
 }
 
 LEAST_MMA_ARCH = 80  # tensor cores that multiply TF32 and bfloat16
@@ -322,7 +323,7 @@ def _is_met(defines: Mapping[str, str]) -> bool:
     tiles by multiply-adds are for float, those of tensor cores for all but double.
     """
     real = defines.get("REAL", "float")
-    tile = defines.get("TILE") or defines.get("MMA_TILE")
+    tile = defines.get("TILE") or defines.get("HALO_TILE")
     if tile and (real != "float" if "FMA" in tile else real == "double"):
         return False
     out, param = defines.get("OUT", real), defines.get("PARAM", real)
@@ -332,7 +333,8 @@ def _is_met(defines: Mapping[str, str]) -> bool:
 def runs_on(defines: Mapping[str, str], arch: int) -> bool:
     """Say whether a variant is ever launched on a GPU: tiles of tensor cores only where there are such.
 
-    >>> runs_on({"TILE": "64,64,64,FMA"}, 75), runs_on({"TILE": "64,64,128"}, 75)
+    >>> runs_on({"TILE": "64,64,64,32,64,FMA"}, 75), runs_on({"TILE": "64,64,128,32,32"}, 75)
     (True, False)
     """
-    return arch >= LEAST_MMA_ARCH or not {defines.get("TILE"), defines.get("MMA_TILE")} & {*_MMA_TILES}
+    tile = defines.get("TILE") or defines.get("HALO_TILE")
+    return arch >= LEAST_MMA_ARCH or tile is None or "FMA" in tile

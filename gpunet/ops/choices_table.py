@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunet.backend.kernel_backend import blocks
 from gpunet.errors import FormatError, layout_message
-from gpunet.ops.tiles import FMA_TILES, MMA_TILES, Tile
+from gpunet.ops.tiles import FMA_TILES, HALO_TILES, MMA_TILES, Tile
 
 __all__ = ["KERNELS", "SPLIT", "TILED", "Choice", "Problem", "Row", "Rows", "make_row", "parse", "read", "to_text"]
 
@@ -23,7 +23,7 @@ KERNELS = {
     "conv_input_gradient": ("halo", "tensor", "fma", "depthwise", "plain"),
     "conv_weight_gradient": ("tensor", "fma", "direct", "depthwise", "plain"),
 }
-TILED = {"tensor": MMA_TILES, "halo": MMA_TILES, "fma": FMA_TILES}  # kernels, and their tiles
+TILED = {"tensor": MMA_TILES, "halo": HALO_TILES, "fma": FMA_TILES}  # kernels, and their tiles
 _DTYPES, _ORDERS = ("tf32", "half", "float32", "float64"), ("nt", "nn", "tn")
 SPLIT = ("gemm", "conv_weight_gradient")  # ops whose depth can be split
 _SLICES_PER_SPLIT = 4  # fewer, and filling the stages takes longer than multiplying

@@ -12,7 +12,7 @@ from gpunet.errors import KernelError
 from gpunet.ops.choices import Choice
 from gpunet.ops.conv_products import Products
 from gpunet.ops.geometry import Geometry, Triple, window_struct
-from gpunet.ops.tiles import ALIGNMENT, MMA_TILES, Tile
+from gpunet.ops.tiles import ALIGNMENT, HALO_TILES, Tile
 
 __all__ = ["Halo"]
 
@@ -32,7 +32,7 @@ class Halo(Products):
         by_pixels_in_planes = g.stride == (1, 1, 1) and g.window[0] == 1 and g.padding[0] == 0
         if product == "weight_gradient" or not by_pixels_in_planes or g.taps == 1:
             return ()
-        return tuple(tile for tile in MMA_TILES if _shared_bytes(tile, product, g, dtype) <= be.max_shared_bytes)
+        return tuple(tile for tile in HALO_TILES if _shared_bytes(tile, product, g, dtype) <= be.max_shared_bytes)
 
     def forward(self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
         """Fill y."""
@@ -69,7 +69,7 @@ class Halo(Products):
         kernel = "halo_conv_forward" if product == "forward" else "halo_conv_backward_input"
         with be.dense_output(out, CHANNELS_LAST) as dense:
             args = (dense, x, w, bias, window_struct(be, g))
-            macros = {"REAL": out.dtype, "MMA_TILE": tile.macro}
+            macros = {"REAL": out.dtype, "HALO_TILE": tile.macro}
             be.launch("conv_halo.cu", kernel, grid, tile.threads, args, shared=shared, **macros)
 
 

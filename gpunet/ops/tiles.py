@@ -11,7 +11,7 @@ from gpunet.backend import Array, kernels
 from gpunet.backend.dtypes import is_half
 from gpunet.backend.kernel_backend import KernelBackend, blocks
 
-__all__ = ["ALIGNMENT", "FMA_TILES", "MMA_TILES", "Tile", "able", "chunk", "sum_splits"]
+__all__ = ["ALIGNMENT", "FMA_TILES", "HALO_TILES", "MMA_TILES", "Tile", "able", "chunk", "sum_splits"]
 
 ALIGNMENT = 16  # bytes: operands travel in chunks of so many
 
@@ -22,12 +22,14 @@ _STAGES = 3  # as in kernels/tiles.cuh
 class Tile:
     """What a block of threads makes: rows x columns of the product, from slices that are so many bytes deep.
 
-    `arithmetic` is "MMA" on tensor cores, "FMA" by fused multiply-adds.
+    Each warp makes warp_rows x warp_columns of it, with `arithmetic` "MMA" on tensor cores, "FMA" by multiply-adds.
     """
 
     rows: int
     columns: int
     slice_bytes: int
+    warp_rows: int
+    warp_columns: int
     arithmetic: str = "MMA"
 
     def __str__(self) -> str:
@@ -35,19 +37,14 @@ class Tile:
 
     @property
     def macro(self) -> str:
-        """The value of the kernels' macro TILE."""
-        return ",".join(map(str, (self.rows, self.columns, self.slice_bytes, *self._suffix)))
-
-    @property
-    def _suffix(self) -> tuple[str, ...]:
-        return () if self.arithmetic == "MMA" else (self.arithmetic,)
+        """The value of the kernels' macro."""
+        sizes = self.rows, self.columns, self.slice_bytes, self.warp_rows, self.warp_columns
+        return ",".join(map(str, sizes)) + (",FMA" if self.arithmetic == "FMA" else "")
 
     @property
     def threads(self) -> int:
-        """Threads of a block; TileShape of kernels/tiles.cuh says which part of the tile a warp makes."""
-        elements = self.rows * self.columns
-        large = self.columns >= 64 if self.arithmetic == "FMA" else elements >= 128 * 128
-        return elements // (64 * 32 if large else 32 * 32) * 32
+        """Threads of a block."""
+        return self.rows // self.warp_rows * (self.columns // self.warp_columns) * 32
 
     @property
     def shared_bytes(self) -> int:
@@ -63,13 +60,18 @@ class Tile:
         return blocks(rows, self.rows) * blocks(columns, self.columns)
 
 
-def _tile(macro: str) -> Tile:
-    rows, columns, slice_bytes, *arithmetic = macro.split(",")
-    return Tile(int(rows), int(columns), int(slice_bytes), *arithmetic)
+def _tiles(macro: str) -> tuple[Tile, ...]:
+    found = []
+    for value in kernels.MACRO_VALUES[macro]:
+        arithmetic = "FMA" if value.endswith(",FMA") else "MMA"
+        rows, columns, slice_bytes, warp_rows, warp_columns = map(int, value.removesuffix(",FMA").split(","))
+        found.append(Tile(rows, columns, slice_bytes, warp_rows, warp_columns, arithmetic))
+    return tuple(found)
 
 
-MMA_TILES = tuple(map(_tile, kernels.MACRO_VALUES["MMA_TILE"]))
-FMA_TILES = tuple(tile for tile in map(_tile, kernels.MACRO_VALUES["TILE"]) if tile not in MMA_TILES)
+MMA_TILES = tuple(tile for tile in _tiles("TILE") if tile.arithmetic == "MMA")
+FMA_TILES = tuple(tile for tile in _tiles("TILE") if tile.arithmetic == "FMA")
+HALO_TILES = _tiles("HALO_TILE")
 
 
 def able(be: KernelBackend, dtype: np.dtype[Any], allow_tf32: bool) -> list[str]:

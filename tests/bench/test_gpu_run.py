@@ -259,7 +259,7 @@ def test_tests_end_when_their_time_is_over(tmp_path):
 def test_every_variant_is_compiled_once_those_with_tiles_first():
     jobs = warm.jobs(90)
     assert all(kernels.runs_on(defines, 75) for _, defines in warm.jobs(75)) and len(warm.jobs(75)) < len(jobs)
-    assert len({warm.in_words(job) for job in jobs}) == len(jobs) and "MMA_TILE" in jobs[0][1]
+    assert len({warm.in_words(job) for job in jobs}) == len(jobs) and "HALO_TILE" in jobs[0][1]
 
 
 def test_what_does_not_compile_is_told(tmp_path):

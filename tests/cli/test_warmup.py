@@ -23,7 +23,7 @@ def folder(tmp_path, monkeypatch):
 
 TWO = {
     "cast.cu": [{"REAL": "float", "TO": "half"}, {"REAL": "half", "TO": "float"}],
-    "gemm_tiled.cu": [{"REAL": "float", "TILE": "64,64,128"}],
+    "gemm_tiled.cu": [{"REAL": "float", "TILE": "64,64,128,32,32"}],
 }
 
 

@@ -12,7 +12,7 @@ from gpunet.backend import kernels
 from gpunet.backend.emulated import EmulatedBackend
 from gpunet.ops.choices import Choice, force
 from gpunet.ops.gemm import gemm
-from gpunet.ops.tiles import FMA_TILES, MMA_TILES
+from gpunet.ops.tiles import FMA_TILES, HALO_TILES, MMA_TILES
 from tests.cases import CASES
 from tests.harness.banks import bank_conflicts
 from tests.harness.oracle import result_bytes
@@ -49,7 +49,7 @@ SMALL_TILES = MMA_TILES[-2:]  # of slices of both depths, which the larger ones 
 CHOICES = {
     "gemm_tiled.cu": [Choice("tensor", tile) for tile in MMA_TILES] + [Choice("fma", tile) for tile in FMA_TILES],
     "conv_tiled.cu": [Choice("tensor", tile) for tile in SMALL_TILES] + [Choice("fma", FMA_TILES[-1])],
-    "conv_halo.cu": [Choice("halo", tile) for tile in SMALL_TILES],
+    "conv_halo.cu": [Choice("halo", tile) for tile in HALO_TILES],
 }
 
 

@@ -81,7 +81,7 @@ def compiler():
 @pytest.mark.parametrize("file", kernels.kernel_files())
 def test_nvrtc_compiles_every_variant_without_warnings_or_spills(compiler, file):
     source = kernels.load(file)
-    archs = ARCHS_OF_TILES if {"TILE", "MMA_TILE"} & {*source.macros} else nvrtc.ARCHS
+    archs = ARCHS_OF_TILES if {"TILE", "HALO_TILE"} & {*source.macros} else nvrtc.ARCHS
     jobs = [(defines, arch) for defines in kernels.variants(file) for arch in archs]
     with ThreadPoolExecutor(2) as pool:
         compiled = list(pool.map(lambda job: nvrtc.compile_source(source, *job), jobs))

@@ -13,7 +13,7 @@ from gpunet.errors import FormatError
 from gpunet.ops import choices
 from gpunet.ops.choices import Choice, Problem, force
 from gpunet.ops.choices_table import KERNELS, parse, read, to_text
-from gpunet.ops.tiles import FMA_TILES, MMA_TILES
+from gpunet.ops.tiles import FMA_TILES, HALO_TILES, MMA_TILES
 
 pytestmark = pytest.mark.only_backends("emulated", "cupy")
 LARGE, HIGH, SMALL, NARROW = MMA_TILES
@@ -59,7 +59,7 @@ def test_every_shipped_row_counts_for_some_product():
         problems = [
             problem(op, rows, columns, 64, (kernel, "plain"), arch=arch, groups=groups, taps=9, halo_tiles=halo)
             for rows, columns, kernel in itertools.product(sizes, sizes, KERNELS[op])
-            for halo in (MMA_TILES, (HIGH,), (NARROW,))
+            for halo in (HALO_TILES, HALO_TILES[1:2])
             for arch, groups in ((75, 1), (90, 1), (90, 4))
         ]
         first = {next(n for n, row in enumerate(rows) if row.fits(p)) for p in problems}
@@ -172,7 +172,7 @@ def test_a_forced_choice_goes_before_all_rows_where_it_fits(be):
         (Choice("plain"), True, "gemm"),
         (Choice("tensor", NARROW), True, "tiled_gemm_nt"),
         (Choice("fma", FMA_TILES[0]), False, "tiled_gemm_nt"),
-        (Choice("halo", NARROW), False, "tiled_gemm_nt"),
+        (Choice("halo", HALO_TILES[-1]), False, "tiled_gemm_nt"),
     ):
         be.launched.clear()
         with force(choice):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gpunet import ops
 from gpunet.backend.dtypes import bfloat16
 from gpunet.ops.choices import Choice, force
+from gpunet.ops.choices_table import TILED
 from gpunet.ops.tiles import FMA_TILES, MMA_TILES
 
 pytestmark = pytest.mark.only_backends("emulated", "cupy")
@@ -17,8 +18,12 @@ pytestmark = pytest.mark.only_backends("emulated", "cupy")
 
 # Largest error, relative to the largest sum of absolute products.
 TOLERANCE = {"FMA": 1e-6, "TF32": 1e-3, "float16": 1e-2, "bfloat16": 1e-2}
-COMBINATIONS = [(dtype, tile) for dtype in ("float32", "float16", "bfloat16") for tile in MMA_TILES]
-COMBINATIONS += [("float32", tile) for tile in FMA_TILES]
+COMBINATIONS = [
+    (dtype, kernel, tile)
+    for kernel, tiles in TILED.items()
+    for tile in tiles
+    for dtype in (("float32",) if kernel == "fma" else ("float32", "float16", "bfloat16"))
+]
 
 
 def chunked(most):
@@ -50,10 +55,10 @@ def convolutions(draw):
     return (ops.conv1d, ops.conv2d, ops.conv3d)[axes - 1], shapes, attrs, draw(st.booleans())
 
 
-def check(be, call, dtype, tile, kernels, splits, seed):
-    """Compare all products of a drawn call, made by each of the kernels where they fit, with float64 on the CPU."""
+def check(be, call, dtype, choice, seed):
+    """Compare all products of a drawn call, made by one choice where it fits, with float64 on the CPU."""
     op, shapes, attrs, biased = call
-    tf32 = tile.arithmetic == "MMA"
+    tf32 = choice.kernel != "fma"
     precision = "FMA" if not tf32 else "TF32" if dtype == "float32" else dtype
     rng = np.random.default_rng(seed)
     kind = bfloat16() if dtype == "bfloat16" else np.dtype(dtype)
@@ -68,20 +73,21 @@ def check(be, call, dtype, tile, kernels, splits, seed):
     expected = products(*wide, gy.astype(np.float64))
     scales = products(*(None if a is None else abs(a) for a in wide), abs(gy.astype(np.float64)))
     device = [None if a is None else be.from_numpy(a) for a in (x, w, b, gy)]
-    for kernel in kernels:
-        with force(Choice(kernel, tile, splits=splits)):
-            found = products(*device, allow_tf32=tf32)
-        for name, got, want, scale in zip("yxw", found, expected, scales, strict=True):
-            error = abs(be.to_numpy(got).astype(np.float64) - want).max() / max(scale.max(), 1e-30)
-            assert error <= TOLERANCE[precision], (kernel, name, error)
+    with force(choice):
+        found = products(*device, allow_tf32=tf32)
+    for name, got, want, scale in zip("yxw", found, expected, scales, strict=True):
+        error = abs(be.to_numpy(got).astype(np.float64) - want).max() / max(scale.max(), 1e-30)
+        assert error <= TOLERANCE[precision], (name, error)
 
 
-@pytest.mark.parametrize(("dtype", "tile"), COMBINATIONS, ids=lambda value: getattr(value, "macro", value))
-def test_every_kernel_dtype_and_tile_on_drawn_sizes(be, dtype, tile):
+@pytest.mark.parametrize(("dtype", "kernel", "tile"), COMBINATIONS, ids=str)
+def test_every_kernel_dtype_and_tile_on_drawn_sizes(be, dtype, kernel, tile):
+    calls = convolutions() if kernel == "halo" else st.one_of(layers(), convolutions())
+
     @settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-    @given(st.one_of(layers(), convolutions(), convolutions()), st.integers(0, 3), st.integers(0, 9))
+    @given(calls, st.integers(0, 3), st.integers(0, 9))
     def run(call, splits, seed):
-        check(be, call, dtype, tile, ("tensor", "halo") if tile.arithmetic == "MMA" else ("fma",), splits, seed)
+        check(be, call, dtype, Choice(kernel, tile, splits=splits), seed)
 
     run()
 
