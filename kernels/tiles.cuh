@@ -4,7 +4,7 @@
 // ahead of the one that is being multiplied. They are multiplied by one of two files: multiply_mma.cuh, on tensor cores
 // (float rounded to TF32, half, bfloat16), or multiply_fma.cuh, by fused multiply-adds in IEEE float32.
 //
-// Warps share a block's tile, going down its rows first. TILE 128,128,128 has 8 warps, each of which makes 64 x 32:
+// Warps share a block's tile, going down its rows first. TILE 128,128,128,64,32 has 8 warps:
 //
 //   columns   0..31  32..63  64..95  96..127
 //   rows
