@@ -208,7 +208,15 @@ TILED_CASES = [
     conv_case(ops.conv2d, (1, 36, 9, 9), (60, 36, 2, 2), by="halo", b=False, id="halo-ragged-tiles"),
     conv_case(ops.conv2d, (1, 36, 17, 17), (68, 36, 2, 2), by="tensor", b=False, id="tensor-ragged-tiles", stride=2),
     conv_case(ops.conv2d, (3, 8, 14, 13), (8, 8, 1, 1), by="tensor", dense="w", splits=5, id="tensor-1x1", stride=1),
-    conv_case(ops.conv2d, (2, 8, 5, 5), (4, 8, 1, 1), by="tensor", dense="w", id="tensor-1x1-strided", stride=(3, 6)),
+    conv_case(
+        ops.conv3d,
+        (2, 8, 3, 5, 5),
+        (4, 8, 1, 1, 1),
+        by="tensor",
+        dense="w",
+        id="tensor-1x1-strided",
+        stride=(2, 3, 6),
+    ),
     conv_case(
         ops.conv3d,
         (2, 8, 4, 5, 6),
