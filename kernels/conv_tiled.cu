@@ -97,8 +97,10 @@ struct TapSource {
     const Window& g;
     Taps taps;  // whose channels are those of what is read: x, or gy
     SeenPixels seen;
-    const REAL* weights;  // this thread's chunk of its first line, for tap and channel 0
-    int made_left;        // channels that are made, from that chunk or line on
+    const REAL* weights;   // this thread's chunk of its first line, for tap and channel 0
+    long long step;        // elements to its next line
+    long long offset;      // of the current tap and channel
+    int made_left;         // channels that are made, from that chunk or line on
 
     __device__ TapSource(const Window& g, const REAL* w, int group, int n0) : g(g) {
         int channels = g.channels / g.groups, outputs = g.outputs / g.groups;
@@ -106,24 +108,24 @@ struct TapSource {
         taps.channels = BACKWARD ? outputs : channels;
         int output = BACKWARD ? line : n0 + line, channel = BACKWARD ? n0 + along : along;
         weights = w + (long long)(group * outputs + output) * ::taps(g) * channels + channel;
+        step = (long long)B::LINE_STEP * ::taps(g) * channels;
         made_left = BACKWARD ? channels - channel : outputs - output;
     }
 
-    __device__ void look() {
-        seen.look(taps, BACKWARD ? g.out_size : g.in_size, BACKWARD ? g.outputs : g.channels);
+    // Prepares for the current slice; what depends on the tap alone is made once for it.
+    __device__ void look(bool another_tap) {
+        if (another_tap) seen.look(taps, BACKWARD ? g.out_size : g.in_size, BACKWARD ? g.outputs : g.channels);
+        long long line = taps.tap(g.window) + (BACKWARD ? (long long)taps.channel * ::taps(g) : 0);
+        offset = line * (g.channels / g.groups) + (BACKWARD ? 0 : taps.channel);
     }
 
     __device__ const REAL* a_chunk(int i, bool& exists) const { return seen.chunk(i, exists, taps); }
     __device__ const REAL* b_chunk(int i, bool& exists) const {
-        int lines = i * B::LINE_STEP, channels = g.channels / g.groups;
         int read_left = taps.channels - taps.channel - (BACKWARD ? B::own_line(i) : B::own_chunk() * CHUNK);
-        exists = read_left > 0 && (BACKWARD ? made_left > 0 : lines < made_left);
-        long long line = (long long)(lines + (BACKWARD ? taps.channel : 0)) * ::taps(g) + taps.tap(g.window);
-        return weights + line * channels + (BACKWARD ? 0 : taps.channel);
+        exists = read_left > 0 && (BACKWARD ? 0 : i * B::LINE_STEP) < made_left;
+        return weights + offset + i * step;
     }
-    __device__ void advance() {
-        if (taps.advance()) look();
-    }
+    __device__ void advance() { look(taps.advance()); }
 };
 
 // One block makes a tile of output pixels x output channels of one group.
@@ -145,7 +147,7 @@ extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_conv_forwa
         int m = m0 + Source::A::own_line(i);
         source.seen.set(i, x + group * channels, pixel_of(m, g.out_size), g.in_size, g.channels, g.stride, m < M);
     }
-    source.look();
+    source.look(true);
     Product::Sums sums = {};
     multiply_slices(sums, source, source.taps.count());
     int first = group * outputs;
@@ -190,7 +192,7 @@ extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_conv_backw
         int m = m0 + Source::A::own_line(i);
         source.seen.set(i, gy + group * outputs, pixel_of(m, size), g.out_size, g.outputs, one, m < M);
     }
-    source.look();
+    source.look(true);
     Product::Sums sums = {};
     multiply_slices(sums, source, none ? 0 : source.taps.count());
     int first = group * channels;
