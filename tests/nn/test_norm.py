@@ -128,7 +128,7 @@ def test_parameters_may_be_as_wide_as_the_arithmetic(be, rng, dtype, wide):
 def test_splits_of_long_columns_grow_instead_of_becoming_too_many(be, rng, monkeypatch):
     x = rng.standard_normal((2500, 3))
     expected = ops.batch_norm.forward(x, None, None, training=True)
-    monkeypatch.setattr("gpunet.ops.norm._MOST_SPLITS", 2)
+    monkeypatch.setattr("gpunet.ops.norm._BLOCKS", 4)
     found = ops.batch_norm.forward(be.from_numpy(x), None, None, training=True)
     for want, got in zip(expected, found, strict=True):
         np.testing.assert_allclose(be.to_numpy(got), want, atol=1e-12)
