@@ -18,7 +18,7 @@ def images(be, *shape):
 def test_more_pixels_than_an_int_can_count_are_refused(be, monkeypatch):
     """They would come back as they were allocated: kernels see a negative number of pixels, and do nothing."""
     monkeypatch.setattr(type(be), "empty", lambda self, shape, dtype, layout="contiguous": images(be, *shape))
-    monkeypatch.setattr(type(be), "dense", lambda self, array, layout: array)
+    monkeypatch.setattr(type(be), "dense", lambda self, array, layout, alignment=1: array)
     large, weight = images(be, 2, 1, 2**15, 2**15), images(be, 1, 1, 1, 1)
     for call in (
         lambda: ops.conv2d(large, weight),
