@@ -72,8 +72,11 @@ class Cuda(Products):
     def __init__(self, allow_tf32: bool) -> None:
         self._allow_tf32 = allow_tf32
 
-    def _kernels(self, be: KernelBackend, product: str, g: Geometry, dtype: np.dtype[Any]) -> Products:
-        """Return what the table of choices names for a product, of those that can make it."""
+    def _kernels(self, be: KernelBackend, product: str, g: Geometry, dtype: np.dtype[Any]) -> Any:
+        """Return what the table of choices names for a product, of those that can make it; it has a method for that.
+
+        Some make some products only: choices_table.KERNELS says which.
+        """
         choice = choices.choose(be, problem_of(be, product, g, dtype, self._allow_tf32))
         if choice.kernel in _TILED:
             return _TILED[choice.kernel](choice)

@@ -7,7 +7,6 @@ from typing import Any
 from gpunet.backend import Array
 from gpunet.backend.dtypes import accumulator
 from gpunet.backend.kernel_backend import KernelBackend, blocks
-from gpunet.ops.conv_products import Products
 from gpunet.ops.conv_slabs import MOST_SHARED, balanced, launch_strips, launch_weights
 from gpunet.ops.geometry import Geometry
 
@@ -21,8 +20,8 @@ _OUTPUTS, _SPARE = 8, 4  # as in kernels/conv_direct.cu
 _WIDEST = 8  # bytes of a number
 
 
-class Direct(Products):
-    """Forward and the gradient of the weights; nobody asks for that of the images."""
+class Direct:
+    """Of the `Products`, forward and the gradient of the weights; nobody asks for that of the images."""
 
     def fits(self, product: str, g: Geometry) -> bool:
         """Say whether a product, named as its method, can be made."""
@@ -30,15 +29,14 @@ class Direct(Products):
         return narrow and (product == "weight_gradient" or (product == "forward" and _eights(g, _WIDEST) > 0))
 
     def forward(self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
+        """Fill y."""
         size = accumulator(y.dtype).itemsize
         per_block, across = balanced(blocks(g.outputs, _OUTPUTS), _eights(g, size))
         shared = _rows(g) * (per_block * _OUTPUTS + _SPARE) * size
         launch_strips(be, _FILE, "direct_forward", (y, x, w, b), g.out_size, g, (per_block, across), shared)
 
-    def input_gradient(self, be: KernelBackend, gx: Array, gy: Array, w: Array, b: Array | None, g: Geometry) -> None:
-        raise NotImplementedError("kernels/conv_direct.cu has no input gradient")
-
     def weight_gradient(self, be: KernelBackend, gw: Any, gb: Any, gy: Array, x: Array, g: Geometry) -> None:
+        """Fill gw and gb, as far as they are given."""
         threads = balanced(blocks(g.outputs, 16 // gy.itemsize), _MOST_VECTORS)
         launch_weights(be, _FILE, "direct_backward_weight", gw, gb, gy, x, g, threads)
 

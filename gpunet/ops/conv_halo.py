@@ -8,9 +8,7 @@ import numpy as np
 
 from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array
 from gpunet.backend.kernel_backend import KernelBackend, blocks
-from gpunet.errors import KernelError
 from gpunet.ops.choices import Choice
-from gpunet.ops.conv_products import Products
 from gpunet.ops.geometry import Geometry, Triple, window_struct
 from gpunet.ops.tiles import ALIGNMENT, HALO_TILES, Tile
 
@@ -20,8 +18,8 @@ MULTIPROCESSORS = 132  # of an H100-class GPU: a block stays on one, and makes m
 _TILE_COLUMNS = 16  # as in kernels/conv_halo.cu
 
 
-class Halo(Products):
-    """Weights and pixels stay in shared memory while all taps are multiplied; forward and input gradient only."""
+class Halo:
+    """Of the `Products`, forward and input gradient: weights and pixels stay in shared memory for all taps."""
 
     def __init__(self, choice: Choice) -> None:
         self._tile = choice.tile
@@ -41,10 +39,6 @@ class Halo(Products):
     def input_gradient(self, be: KernelBackend, gx: Array, gy: Array, w: Array, b: Array | None, g: Geometry) -> None:
         """Fill gx."""
         self._convolve(be, "input_gradient", gx, gy, w, b, g, g.in_size, g.channels)
-
-    def weight_gradient(self, be: KernelBackend, gw: Any, gb: Any, gy: Array, x: Array, g: Geometry) -> None:
-        """Raise: no table may choose it."""
-        raise KernelError("conv_halo: weight gradients are made by other kernels")
 
     def _convolve(
         self,
