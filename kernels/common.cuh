@@ -64,7 +64,7 @@ __device__ __forceinline__ long long offset_of(const Axes& axes, unsigned index)
     return offset + index * axes.stride[0];
 }
 
-// Whether `width` elements from each multiple of it on lie along the last axis, so that one offset leads to all of them.
+// Whether `width` elements from each multiple of it on lie along the last axis, so that one offset leads to all.
 __device__ __forceinline__ bool lie_along_last(const Axes& axes, unsigned width) {
     return axes.count <= 1 || axes.size[axes.count - 1] % width == 0;
 }

@@ -160,7 +160,7 @@ __device__ __forceinline__ void convolve(REAL* y, const REAL* x, const REAL* w, 
             return y + index_of(pixel, size) * halo.made_channels() + first_output;
         };
         using Lines = Slice<Shape::M, true>;
-        Product::store<Lines, Lines>(sums, halo.n0, halo.outputs, row, [&](int n) { return bias ? (float)bias[first_output + n] : 0.0f; });
+        Product::store<Lines, Lines>(sums, halo.n0, halo.outputs, row, bias ? bias + first_output : nullptr);
         __syncthreads();  // everybody has read the patch before its place is taken
     }
 }

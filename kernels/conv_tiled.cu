@@ -152,7 +152,7 @@ extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_conv_forwa
     multiply_slices(sums, source, source.taps.count());
     int first = group * outputs;
     auto row = [&](int m) { return m0 + m < M ? y + (long long)(m0 + m) * g.outputs + first : nullptr; };
-    Product::store<Source::A, Source::B>(sums, n0, outputs, row, [&](int n) { return bias_or_null ? (float)bias_or_null[first + n] : 0.0f; });
+    Product::store<Source::A, Source::B>(sums, n0, outputs, row, bias_or_null ? bias_or_null + first : nullptr);
 }
 
 // One block makes a tile of input pixels x input channels of one group. Input pixels whose place is equal modulo the
@@ -202,7 +202,7 @@ extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_conv_backw
         for (int axis = 0; axis < 3; ++axis) pixel.at[axis] = pixel.at[axis] * g.stride[axis] + phase[axis];
         return gx + index_of(pixel, g.in_size) * g.channels + first;
     };
-    Product::store<Source::A, Source::B>(sums, n0, channels, row, [&](int n) { return bias_or_null ? (float)bias_or_null[first + n] : 0.0f; });
+    Product::store<Source::A, Source::B>(sums, n0, channels, row, bias_or_null ? bias_or_null + first : nullptr);
 }
 
 // Adds a number of pixels to a pixel; both as places in images of `size`, so that no digit carries more than one.
@@ -268,15 +268,14 @@ extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_conv_backw
     source.step = pixel_of(Source::B::LINE_STEP, g.out_size);
     Product::Sums sums = {};
     multiply_slices(sums, source, (end - begin + Shape::DEPTH - 1) / Shape::DEPTH);
-    auto none = [](int) { return 0.0f; };
     int first = group * outputs;
     if (partials_or_null) {
         float* own = partials_or_null + (split * (long long)g.outputs + first) * weights;
         auto row = [&](int m) { return m0 + m < outputs ? own + (long long)(m0 + m) * weights : nullptr; };
-        Product::store<Source::A, Source::B>(sums, n0, weights, row, none);
+        Product::store<Source::A, Source::B>(sums, n0, weights, row, nullptr);
     } else {
         REAL* own = gw_or_null + (long long)first * weights;
         auto row = [&](int m) { return m0 + m < outputs ? own + (long long)(m0 + m) * weights : nullptr; };
-        Product::store<Source::A, Source::B>(sums, n0, weights, row, none);
+        Product::store<Source::A, Source::B>(sums, n0, weights, row, nullptr);
     }
 }

@@ -45,10 +45,10 @@ __device__ __forceinline__ void gemm(
     if (partials) {
         float* own = partials + (long long)blockIdx.z * g.M * g.N;
         auto row = [&](int m) { return m0 + m < g.M ? own + (long long)(m0 + m) * g.N : nullptr; };
-        Product::store<typename Source::A, typename Source::B>(sums, n0, g.N, row, [](int) { return 0.0f; });
+        Product::store<typename Source::A, typename Source::B>(sums, n0, g.N, row, nullptr);
     } else {
         auto row = [&](int m) { return m0 + m < g.M ? c + (long long)(m0 + m) * g.N : nullptr; };
-        Product::store<typename Source::A, typename Source::B>(sums, n0, g.N, row, [&](int n) { return bias ? (float)bias[n] : 0.0f; });
+        Product::store<typename Source::A, typename Source::B>(sums, n0, g.N, row, bias);
     }
 }
 

@@ -36,7 +36,7 @@ struct Multiplier<FMA> {
         float (&values)[4][4], const char* slice, int first, int group, int lane, int lanes, int k) {
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
-            int at = first + own<S>(group * 4 + (S::ALONG_DEPTH ? e : 0), lane, lanes);
+            int at = first + own<S>(group * 4 + e, lane, lanes);  // of four neighbours, at / 4 is the same
             int offset = S::ALONG_DEPTH ? S::offset(at, k) : S::offset(k * 4 + e, at / 4);
             Vector<float> chunk = load_vector((const float*)(slice + offset));
 #pragma unroll
@@ -70,8 +70,9 @@ struct Multiplier<FMA> {
     }
 
     // As on tensor cores.
-    template <class A, class B, class Row, class Bias>
-    static __device__ __forceinline__ void store(const Sums& sums, int n0, int N, const Row& row, const Bias& bias) {
+    template <class A, class B, class Row>
+    static __device__ __forceinline__ void store(
+        const Sums& sums, int n0, int N, const Row& row, const REAL* bias_or_null) {
 #pragma unroll
         for (int i = 0; i < FMA_ROWS; ++i) {
             auto to = row(warp_row() + own<A>(i, lane_m(), FMA_LANES_M));
@@ -80,7 +81,8 @@ struct Multiplier<FMA> {
             for (int j = 0; j < FMA_COLUMNS; j += 2) {
                 int n = n0 + warp_column() + own<B>(j, lane_n(), FMA_LANES_N);
                 int next = n0 + warp_column() + own<B>(j + 1, lane_n(), FMA_LANES_N);
-                float first = sums.of[i][j] + (n < N ? bias(n) : 0), second = sums.of[i][j + 1] + (next < N ? bias(next) : 0);
+                float first = sums.of[i][j] + bias_at(bias_or_null, n, N);
+                float second = sums.of[i][j + 1] + bias_at(bias_or_null, next, N);
                 if (!B::ALONG_DEPTH) {
                     store_pair(to, n, N, first, second);
                 } else {

@@ -30,9 +30,9 @@ struct Multiplier<MMA> {
         float of[MMA_ROWS][MMA_COLUMNS][4];
     };
 
-    // Floats of a slice whose lines are along the rows, from the warp's first one on: two words 4 lines apart, and two 8
-    // rows further. A lane reads from chunk `own` of lines lane % 4 + 4 * n; chunks further on differ in its bits 1 and 2,
-    // which the exclusive or of Slice::offset changes too, so that few addresses are left to compute.
+    // Floats of a slice whose lines are along the rows, from the warp's first one on: two words 4 lines apart, and two
+    // 8 rows further. A lane reads from chunk `own` of lines lane % 4 + 4 * n; chunks further on differ in its bits 1
+    // and 2, which the exclusive or of Slice::offset changes too, so that few addresses are left to compute.
     template <class S>
     static __device__ __forceinline__ unsigned float_word(const char* slice, int first, int line, int rows) {
         int lane = threadIdx.x % WARP, chunks = rows / 4;
@@ -47,7 +47,8 @@ struct Multiplier<MMA> {
         if (A::ALONG_DEPTH) {
             load_matrices(words, slice + A::offset(m + lane % 16, step * 2 + lane / 16));
         } else if (sizeof(REAL) == 2) {
-            load_matrices_transposed(words, slice + A::offset(step * 16 + lane % 8 + lane / 16 * 8, m / 8 + lane / 8 % 2));
+            int line = step * 16 + lane % 8 + lane / 16 * 8;
+            load_matrices_transposed(words, slice + A::offset(line, m / 8 + lane / 8 % 2));
         } else {
 #pragma unroll
             for (int w = 0; w < 4; ++w)
@@ -108,9 +109,10 @@ struct Multiplier<MMA> {
     }
 
     // Writes this warp's part of the tile, as far as it lies in C. row(m) is the address of row m of the tile, or null
-    // outside; the tile's first column is column n0 of N; bias(n) is added to column n.
-    template <class A, class B, class Row, class Bias>
-    static __device__ __forceinline__ void store(const Sums& sums, int n0, int N, const Row& row, const Bias& bias) {
+    // outside; the tile's first column is column n0 of N; a bias is added to each column.
+    template <class A, class B, class Row>
+    static __device__ __forceinline__ void store(
+        const Sums& sums, int n0, int N, const Row& row, const REAL* bias_or_null) {
         int lane = threadIdx.x % WARP;
 #pragma unroll
         for (int i = 0; i < MMA_ROWS; ++i) {
@@ -122,7 +124,8 @@ struct Multiplier<MMA> {
                 for (int j = 0; j < MMA_COLUMNS; ++j) {
                     int n = n0 + warp_column() + j * 8 + lane % 4 * 2;
                     const float* pair = &sums.of[i][j][below * 2];
-                    store_pair(to, n, N, pair[0] + (n < N ? bias(n) : 0), pair[1] + (n + 1 < N ? bias(n + 1) : 0));
+                    float first = pair[0] + bias_at(bias_or_null, n, N);
+                    store_pair(to, n, N, first, pair[1] + bias_at(bias_or_null, n + 1, N));
                 }
             }
         }

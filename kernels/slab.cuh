@@ -20,7 +20,7 @@ __device__ __forceinline__ void each_strip(int batch, const int (&size)[3], int 
 }
 
 // Gradients of the weights and of the bias. A block is (COUNTs of output channels, lanes, groups of weights); a thread
-// adds up what the pixels of its lane say about WEIGHTS weights of each of its COUNT output channels. The bias counts as
+// adds up what the pixels of its lane say of WEIGHTS weights of each of its COUNT output channels. The bias counts as
 // one more weight, whose input is 1. partials[slab] is [output][weight], then [output]; sum_axes adds up the slabs.
 template <int COUNT>
 using Sums = ACC[COUNT][WEIGHTS + 1];

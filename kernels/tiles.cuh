@@ -26,8 +26,9 @@
 
 enum Arithmetic { MMA, FMA };
 
-// TILE is a macro of five numbers and perhaps FMA: rows and columns of the block's tile, how many bytes deep a slice is,
-// and rows and columns of a warp's part. Large parts read shared memory less often; many warps hide more of the waiting.
+// TILE is a macro of five numbers and perhaps FMA: rows and columns of the block's tile, how many bytes deep a slice
+// is, and rows and columns of a warp's part. Large parts read shared memory less often; many warps hide more of the
+// waiting.
 template <int ROWS, int COLUMNS, int SLICE_BYTES, int WARP_ROWS, int WARP_COLUMNS, Arithmetic ARITHMETIC_ = MMA>
 struct TileShape {
     static constexpr int M = ROWS, N = COLUMNS, DEPTH = SLICE_BYTES / sizeof(REAL);
@@ -125,6 +126,11 @@ struct Lines {
 //   store<A, B>(...)           writes the tile, see below
 template <Arithmetic ARITHMETIC>
 struct Multiplier;
+
+// What is added to column n of N.
+__device__ __forceinline__ float bias_at(const REAL* bias_or_null, int n, int N) {
+    return bias_or_null && n < N ? (float)bias_or_null[n] : 0;
+}
 
 // Writes two neighbours, as far as they lie below `end`, and in one access where they are aligned to it.
 template <class OUT>

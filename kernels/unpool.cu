@@ -32,7 +32,7 @@ extern "C" __global__ void __launch_bounds__(256) max_unpool_forward(
         long long i = (image * inputs + input) * channels + channel, index = -1;
         if (exists && input < inputs && valid(indices[i], outputs, error, code)) index = indices[i];
         claimed[threadIdx.y][threadIdx.x] = index;
-        __syncthreads();  // all have said where they will write; the zeros, and the values of the step before, are there
+        __syncthreads();  // all have said where they will write; zeros, and the values of the step before, are there
         bool last = index >= 0;
         for (int row = threadIdx.y + 1; row < ROWS; ++row) last = last && claimed[row][threadIdx.x] != index;
         if (last) plane[index * channels] = x[i];
