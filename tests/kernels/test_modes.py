@@ -20,8 +20,6 @@ from tests.harness.backends import missing
 from tests.harness.case import FLOATS
 from tests.harness.oracle import result_bytes
 
-# Tiled kernels take a second per variant and architecture: one of each kind here, all by `gpunet kernels compile`.
-ARCHS_OF_TILES = (75, 80, 90, 120)
 SCHEDULES = (("reverse", 0), ("random", 1), ("random", 2))
 
 
@@ -81,8 +79,7 @@ def compiler():
 @pytest.mark.parametrize("file", kernels.kernel_files())
 def test_nvrtc_compiles_every_variant_without_warnings_or_spills(compiler, file):
     source = kernels.load(file)
-    archs = ARCHS_OF_TILES if {"TILE", "HALO_TILE"} & {*source.macros} else nvrtc.ARCHS
-    jobs = [(defines, arch) for defines in kernels.variants(file) for arch in archs]
+    jobs = [(defines, arch) for defines in kernels.variants(file) for arch in nvrtc.ARCHS]
     with ThreadPoolExecutor(2) as pool:
         compiled = list(pool.map(lambda job: nvrtc.compile_source(source, *job), jobs))
     for (defines, arch), result in zip(jobs, compiled, strict=True):
