@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import os
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
 from bench import report
-from gpunet.backend.files import open_atomic
+from gpunet.viz.figure import new_figure, save_figure
 
 COLORS = {"CPU": "#4878a8", "GPU": "#e08a3c"}
 COMPUTE_BOUND = 10.0  # operations per byte from which GFLOP/s say more than GB/s
@@ -32,12 +31,6 @@ def save(suites: Sequence[report.Suite], path: str | os.PathLike[str]) -> None:
         ImportError: matplotlib is missing.
         ValueError: there is nothing to draw.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.lines import Line2D
-        from matplotlib.patches import Patch
-    except ImportError:
-        raise ImportError("the plot needs matplotlib\n  hint: pip install matplotlib") from None
     panels: dict[str, list[report.Row]] = {}
     for row in report.rows(suites):
         panels.setdefault(row.op, []).append(row)
@@ -47,7 +40,11 @@ def save(suites: Sequence[report.Suite], path: str | os.PathLike[str]) -> None:
     names = [max(len(row.case) for panel in column for row in panel) * _LETTER + 0.2 for column in columns]
     width = sum(name + _BARS + _RIGHT for name in names)
     height = _HEADER + max(sum(map(_height, column)) for column in columns)
-    figure = Figure(figsize=(width, height))
+    figure = new_figure("python -m bench", width, height)
+    figure.set_layout_engine("none")  # the axes have their places
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
     handles: list[Any] = [
         Patch(color=COLORS[kind], label=_label(kind, texts)) for kind, texts in report.devices(suites).items()
     ]
@@ -64,10 +61,7 @@ def save(suites: Sequence[report.Suite], path: str | os.PathLike[str]) -> None:
             _draw(figure.add_axes((left / width, bottom / height, _BARS / width, inside / height)), panel)
             top -= _height(panel)
         left += _BARS + _RIGHT
-    memory = io.BytesIO()
-    figure.savefig(memory, format="png", dpi=110)
-    with open_atomic(path) as file:
-        file.write(memory.getvalue())
+    save_figure(figure, path)
 
 
 def _label(kind: str, texts: Sequence[str]) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
 from typing import Any
 
-from gpunet.backend.files import open_atomic
+from gpunet.viz.figure import new_figure, save_figure
 
 COLORS = {"PASS": "#3a8f5c", "SHORT": "#c8553d", None: "#8a8f98"}
 _ROW, _EDGE, _LABELS, _BARS = 0.19, 0.9, 4.6, 5.6  # inches
@@ -22,16 +21,13 @@ def save(content: dict[str, Any], path: str | os.PathLike[str]) -> None:
         ImportError: matplotlib is missing.
         ValueError: there is nothing to draw.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("the plot needs matplotlib\n  hint: pip install matplotlib") from None
     bars = [extra for result in content["results"] if (extra := result["extra"])["contestant"] == "gpunet"]
     bars = sorted((extra for extra in bars if _length(extra)), key=lambda extra: (extra["family"], extra["op"]))
     if not bars:
         raise ValueError("there is nothing to draw: no row was measured")
     height = _EDGE + _ROW * len(bars)
-    figure = Figure(figsize=(_LABELS + _BARS + 0.3, height))
+    figure = new_figure("python -m bench.gpu", _LABELS + _BARS + 0.3, height)
+    figure.set_layout_engine("none")  # the axes have their place
     inside = (_LABELS / (_LABELS + _BARS + 0.3), 0.5 / height, _BARS / (_LABELS + _BARS + 0.3), 1 - _EDGE / height)
     axes = figure.add_axes(inside)
     for at, extra in enumerate(bars):
@@ -54,10 +50,7 @@ def save(content: dict[str, Any], path: str | os.PathLike[str]) -> None:
         fontsize=9,
         loc="left",
     )
-    memory = io.BytesIO()
-    figure.savefig(memory, format="png", dpi=110)
-    with open_atomic(path) as file:
-        file.write(memory.getvalue())
+    save_figure(figure, path)
 
 
 def _length(extra: dict[str, Any]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,14 +14,11 @@ EVERY = 10.0  # seconds
 
 def progress(items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
     """Yield items and show how many there were."""
-    if sys.stderr.isatty():
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            pass
-        else:
-            yield from tqdm(items, total=total, unit=what, leave=False)
-            return
+    if sys.stderr.isatty() and importlib.util.find_spec("tqdm"):
+        from tqdm import tqdm
+
+        yield from tqdm(items, total=total, unit=what, leave=False)
+        return
     begin = shown = time.monotonic()
     for done, item in enumerate(items):
         if time.monotonic() - shown > EVERY:

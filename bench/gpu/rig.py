@@ -120,7 +120,7 @@ class StandIn:
                 self.at = next(ticks)
 
             def synchronize(self) -> None:
-                pass
+                """Nothing runs, so that there is nothing to wait for."""
 
         self.Event = Event
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import re
 import signal
@@ -74,8 +75,7 @@ def run(command: Sequence[str], output: Path, environment: dict[str, str], secon
         timer = threading.Timer(max(seconds, 0.0), os.killpg, (process.pid, signal.SIGKILL))
         timer.start()
         assert process.stdout is not None
-        for _ in progress(_tests(process.stdout, file, tested), None, "test"):
-            pass
+        collections.deque(progress(_tests(process.stdout, file, tested), None, "test"), maxlen=0)  # to their end
         code = process.wait()
         timer.cancel()
         tested.code = None if code == -signal.SIGKILL else code

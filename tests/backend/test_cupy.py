@@ -220,7 +220,7 @@ def test_tuning_times_by_events_on_that_gpu_and_writes_the_table_of_its_model(gp
             self.at = 1 + sum(count for name, count in gpu.launched.items() if name.startswith("tiled_"))
 
         def synchronize(self):
-            pass
+            """What is launched has ended."""
 
     held = []
     gpu.xp.cuda.Event, gpu.xp.cuda.get_elapsed_time = Event, lambda start, end: end.at - start.at + 1e-3

@@ -111,8 +111,7 @@ def test_products_ask_for_what_they_say_and_candidates_launch_what_they_say(be, 
         assert asked == [product.problem] and product.problem.dtype == dtype
         lanes = [Lane(choice) for choice in candidates(product.problem, quick=False)]
         assert {lane.choice.kernel for lane in lanes} == set(product.problem.kernels) - {"halo"}
-        for _ in timing.race(be, product, lanes, timing.clock_of(be), rounds=3):
-            pass
+        list(timing.race(be, product, lanes, timing.clock_of(be), rounds=3))
         assert [(lane.fault, len(lane.seconds)) for lane in lanes] == [("", 3)] * len(lanes)
 
 
@@ -285,8 +284,7 @@ def test_elements_that_are_not_written_are_wrong(be, monkeypatch):
     product, *_ = products_of(be, read_conv("batch=1,in=8,out=12,size=5,kernel=2"))
     monkeypatch.setattr(conv_tiled.Tiled, "forward", lambda *args: None)
     lanes = [Lane(Choice("tensor", NARROW)), Lane(Choice("plain"))]
-    for _ in timing.race(be, product, lanes, timing.clock_of(be), rounds=1):
-        pass
+    list(timing.race(be, product, lanes, timing.clock_of(be), rounds=1))
     assert lanes[0].fault == "WRONG: 192 of 192 elements differ from the plain kernel's" and not lanes[0].seconds
     assert not lanes[1].fault and len(lanes[1].seconds) == 1
 
