@@ -26,20 +26,17 @@ from gpunet.errors import (
 from gpunet.errors import (
     absent as _absent,
 )
-from gpunet.nn.precision import (
-    get_float32_conv_precision,
-    get_float32_matmul_precision,
-    set_float32_conv_precision,
-    set_float32_matmul_precision,
-)
 from gpunet.tensor import Parameter, Tensor, from_numpy, gradcheck, no_grad, tensor
 from gpunet.tensor.functions import (
     add,
+    bmm,
     cat,
     div,
     flatten,
     log_softmax,
+    matmul,
     mean,
+    mm,
     mul,
     neg,
     ones,
@@ -59,6 +56,12 @@ from gpunet.tensor.functions import (
     zeros,
     zeros_like,
 )
+from gpunet.tensor.precision import (
+    get_float32_conv_precision,
+    get_float32_matmul_precision,
+    set_float32_conv_precision,
+    set_float32_matmul_precision,
+)
 
 __version__ = "0.1.0"
 
@@ -77,6 +80,7 @@ __all__ = [
     "ShapeError",
     "Tensor",
     "add",
+    "bmm",
     "cat",
     "device",
     "div",
@@ -91,7 +95,9 @@ __all__ = [
     "int64",
     "log_softmax",
     "manual_seed",
+    "matmul",
     "mean",
+    "mm",
     "mul",
     "neg",
     "nn",

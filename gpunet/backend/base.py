@@ -60,6 +60,16 @@ class Backend(abc.ABC):
         self.copy(copy, array)
         return copy
 
+    def rows(self, array: Array, alignment: int) -> Array:
+        """Return the array itself where it `has_rows`, else one without gaps between rows, aligned too."""
+        return array if self.has_rows(array, alignment) else self.dense(array, CONTIGUOUS, alignment)
+
+    def has_rows(self, array: Array, alignment: int) -> bool:
+        """Say whether the last axis has no gaps between elements, and such rows begin at multiples of so many bytes."""
+        steps = (step for n, step in zip(array.shape[:-1], array.strides[:-1], strict=True) if n > 1)
+        whole = array.strides[-1] == array.itemsize and not any(step % alignment for step in steps)
+        return whole and self._is_aligned(array, alignment)
+
     @contextlib.contextmanager
     def dense_output(self, out: Array | None, layout: Layout) -> Iterator[Any]:
         """Give `out` itself where its memory has `layout`, else memory that is copied to it at the end."""

@@ -12,6 +12,7 @@ import ctypes
 import functools
 import glob
 import itertools
+import math
 import os
 import queue
 import threading
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["describe", "matmul", "one_blas_thread", "parallel", "set_threads", "threads"]
+__all__ = ["batched_matmul", "describe", "matmul", "one_blas_thread", "parallel", "set_threads", "threads"]
 
 _SMALLEST_PRODUCT = 8_000_000  # floating-point operations below which a second thread does not pay
 _BLOCK_PRODUCT = 16_000_000  # what a block should have before there are more than two
@@ -260,6 +261,25 @@ def matmul(a: npt.NDArray[Any], b: npt.NDArray[Any], out: npt.NDArray[Any]) -> N
         parallel(len(pieces), lambda i: single(a[pieces[i]], b, out[pieces[i]]))
     else:
         parallel(len(pieces), lambda i: single(a, b[:, pieces[i]], out[:, pieces[i]]))
+
+
+def batched_matmul(a: npt.NDArray[Any], b: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
+    """out[i] = a[i] @ b[i] for each matrix of a batch; the same bits whatever the number of threads.
+
+    Args:
+        a, b, out: as for `matmul`, behind batch axes; those of a and b broadcast to those of out.
+    """
+    *batch, m, n = out.shape
+    a, b = (np.broadcast_to(x, (*batch, *x.shape[-2:])) for x in (a, b))
+    product = 2 * m * n * a.shape[-1]
+    if not batch or product >= _SMALLEST_PRODUCT:
+        for index in np.ndindex(*batch):
+            matmul(a[index], b[index], out[index])
+        return
+    axis = batch.index(max(batch))  # threads share its matrices
+    count = min(1 + product * math.prod(batch) // _SMALLEST_PRODUCT, _MOST_BLOCKS)
+    pieces = [(*[slice(None)] * axis, piece) for piece in _pieces(batch[axis], count)] if out.size else []
+    parallel(len(pieces), lambda i: single(a[pieces[i]], b[pieces[i]], out[pieces[i]]))
 
 
 def single(a: npt.NDArray[Any], b: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:

@@ -93,7 +93,8 @@ class KernelBackend(Backend):
             name: name of the kernel.
             grid: blocks, up to three axes.
             block: threads per block, up to three axes.
-            args: arrays of this backend (dense), None for a `*_or_null` pointer, scalars, structs.
+            args: arrays of this backend (dense, unless their names say else), None for a `*_or_null` pointer, scalars,
+                structs.
             shared: dynamic shared memory in bytes.
             macros: dtypes for the file's macros, such as REAL=np.float32; TILE and HALO_TILE take text.
 
@@ -153,22 +154,22 @@ class KernelBackend(Backend):
             elif value is None:
                 if not parameter.nullable:
                     raise KernelError(f"{kernel.name}: {parameter.name} must not be null")
-            elif problem := self._array_problem(value, dtype, parameter.any_memory):
+            elif problem := self._array_problem(value, dtype, parameter):
                 raise KernelError(f"{kernel.name}: {parameter.name} {problem}")
             checked.append(value)
         return checked
 
-    def _array_problem(self, array: Any, dtype: np.dtype[Any], any_memory: bool) -> str | None:
+    def _array_problem(self, array: Any, dtype: np.dtype[Any], parameter: kernels.Parameter) -> str | None:
         """Say what makes an array unfit for a pointer parameter, or None."""
         if not self._owns(array):
             return f"must be an array on {self.device}, got {type(array).__module__}.{type(array).__name__}"
-        if any_memory:
+        if parameter.any_memory:
             return None
         if array.dtype != dtype:
             return f"must be {dtype}, got {array.dtype}"
         if not self._is_aligned(array):
             return f"is not aligned to {dtype.itemsize} bytes"
-        if layout_of(array) is None:
+        if not parameter.gaps and layout_of(array) is None:
             return f"must be dense, got strides {array.strides} for shape {array.shape}"
         return None
 

@@ -116,6 +116,11 @@ class Parameter:
         """A pointer takes any dtype, strides and alignment exactly when its name says bytes."""
         return self.name.endswith("_bytes")
 
+    @property
+    def gaps(self) -> bool:
+        """A pointer takes any strides, though whole and aligned elements, exactly when its name says so."""
+        return self.name.endswith("_strided")
+
 
 @dataclass(frozen=True)
 class Kernel:

@@ -37,6 +37,7 @@ from gpunet.ops.dropout import dropout, dropout1d, dropout2d, dropout3d
 from gpunet.ops.join import cat
 from gpunet.ops.linear import linear
 from gpunet.ops.loss import binary_cross_entropy_with_logits, l1_loss, mse_loss
+from gpunet.ops.matmul import matmul
 from gpunet.ops.max_pool import (
     adaptive_max_pool1d,
     adaptive_max_pool2d,
@@ -102,6 +103,7 @@ __all__ = [
     "leaky_relu",
     "linear",
     "log_softmax",
+    "matmul",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",

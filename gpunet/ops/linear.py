@@ -79,7 +79,7 @@ class Linear(Op):
 
     def cuda(self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, *, allow_tf32: bool) -> None:
         bias = None if b is None else be.dense(b, CONTIGUOUS)
-        gemm(be, _rows(be, y), _rows(be, x), be.dense(w, CONTIGUOUS), bias, transpose_b=True, allow_tf32=allow_tf32)
+        gemm(be, _rows(be, y), _rows(be, x), w.T, bias, allow_tf32)
 
     def infer_grad(self, gy: Array, x: Array, w: Array, **attrs: Any) -> tuple[Out, Out, Out]:
         expected = self.infer(x, w, None)[0]
@@ -111,9 +111,9 @@ class Linear(Op):
     ) -> None:
         gradient = _rows(be, gy)
         if gx is not None:
-            gemm(be, _rows(be, gx), gradient, be.dense(w, CONTIGUOUS), allow_tf32=allow_tf32)
+            gemm(be, _rows(be, gx), gradient, w, allow_tf32=allow_tf32)
         if gw is not None:
-            gemm(be, gw, gradient, _rows(be, x), transpose_a=True, allow_tf32=allow_tf32)
+            gemm(be, gw, gradient.T, _rows(be, x), allow_tf32=allow_tf32)
         if gb is not None:
             sum_to_channels(be, gb, gradient)
 

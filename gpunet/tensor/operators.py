@@ -15,6 +15,7 @@ from gpunet.ops.shape import flat_shape
 from gpunet.ops.sums import axis_of
 from gpunet.ops.view import Index
 from gpunet.tensor.facts import Facts
+from gpunet.tensor.precision import matmul_allows_tf32
 
 if TYPE_CHECKING:
     from gpunet.tensor.tensor import Tensor
@@ -34,7 +35,7 @@ def _missing(what: str, hint: str) -> Callable[..., Any]:
 
 
 class Operators(Facts):
-    """What Tensor inherits: arithmetic, sums, activations, shapes and parts."""
+    """What Tensor inherits: arithmetic, matrix products, sums, activations, shapes and parts."""
 
     __slots__ = ()
 
@@ -132,6 +133,39 @@ class Operators(Facts):
     def __itruediv__(self, other: Tensor | Number) -> Tensor:
         return self.div_(other)
 
+    # Matrix products.
+
+    def __matmul__(self, other: Tensor) -> Tensor:
+        return self._product(self, other)
+
+    def __rmatmul__(self, other: Tensor) -> Tensor:
+        return self._product(other, self)
+
+    def _product(self, a: Any, b: Any) -> Any:
+        known = all(isinstance(value, Operators) or hasattr(value, "dtype") for value in (a, b))
+        return self._apply(ops.matmul, a, b, allow_tf32=matmul_allows_tf32()) if known else NotImplemented
+
+    def matmul(self, other: Tensor) -> Tensor:
+        """See `gpunet.matmul`."""
+        return self._apply(ops.matmul, self, other, allow_tf32=matmul_allows_tf32())
+
+    def mm(self, mat2: Tensor) -> Tensor:
+        """See `gpunet.mm`."""
+        return self._stack_product("mm", 2, mat2)
+
+    def bmm(self, mat2: Tensor) -> Tensor:
+        """See `gpunet.bmm`."""
+        return self._stack_product("bmm", 3, mat2)
+
+    def _stack_product(self, name: str, axes: int, other: Tensor) -> Tensor:
+        shapes = self.shape, getattr(other, "shape", ())
+        if isinstance(other, Operators) and (
+            {len(shape) for shape in shapes} != {axes} or shapes[0][:-2] != shapes[1][:-2]
+        ):
+            expected = "two matrices" if axes == 2 else "two batches of matrices, equally long"
+            raise ShapeError(f"{name}: expected {expected}, got {shapes[0]} and {shapes[1]}\n  hint: gpunet.matmul")
+        return self.matmul(other)
+
     # What is not there. Python's == would compare identities without a word.
 
     def __eq__(self, other: object) -> bool:
@@ -141,7 +175,6 @@ class Operators(Facts):
 
     __lt__ = __le__ = __gt__ = __ge__ = _missing("< and > are", "compare the bare arrays, x.array > y.array")
     __pow__ = __rpow__ = _missing("** is", "the square is x * x")
-    __matmul__ = __rmatmul__ = _missing("@ is", "nn.functional.linear(x, w) is x @ w.T")
     __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _missing("// and % are", "with bare arrays, x.array // y.array")
     __abs__ = _missing("abs is", "nn.functional.l1_loss(x, y, reduction='none') is abs(x - y)")
     __setitem__ = _missing("x[...] = y is", "x[...].copy_(y)")

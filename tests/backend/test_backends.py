@@ -40,6 +40,30 @@ def test_dense_resolves_any_strides(be, variant, layout, dtype):
         assert dense is array
 
 
+@pytest.mark.parametrize(
+    ("take", "alignment", "in_place"),
+    [
+        (lambda x: x, 16, True),
+        (lambda x: x[:, 4:12], 16, True),
+        (lambda x: x[::-2, ::3], 16, True),
+        (lambda x: x[:, :1, :3], 16, True),
+        (lambda x: x[:0], 16, True),
+        (lambda x: x[..., 1:5], 16, False),
+        (lambda x: x[..., 1:5], 4, True),
+        (lambda x: x[..., ::2], 4, False),
+        (lambda x: x[..., ::-1], 4, False),
+        (lambda x: x.transpose(0, 2, 1), 4, False),
+        (lambda x: x.reshape(-1)[:11].reshape(1, 11), 16, True),
+    ],
+)
+def test_rows_are_read_in_place_or_copied(be, take, alignment, in_place):
+    values = np.arange(3 * 8 * 16, dtype=np.float32).reshape(3, 8, 16)
+    array = take(be.from_numpy(values))
+    rows = be.rows(array, alignment)
+    assert (rows is array) == be.has_rows(array, alignment) == in_place
+    assert np.array_equal(be.to_numpy(rows), take(values)) and be.has_rows(rows, 4)
+
+
 def test_dense_resolves_broadcast_axes(be):
     row = be.from_numpy(np.arange(3.0))
     assert be.to_numpy(be.dense(be.xp.broadcast_to(row, (2, 3)), "contiguous")).tolist() == [[0, 1, 2]] * 2

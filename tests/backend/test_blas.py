@@ -73,6 +73,36 @@ def test_the_product_of_a_matrix_with_its_transpose_is_right(size, rng):
     np.testing.assert_allclose(out, np.einsum("ik,jk->ij", a, a), rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ((3, 2), (2, 4)),
+        ((5, 1, 6, 7), (3, 7, 2)),
+        ((2, 0, 6, 7), (1, 7, 2)),
+        ((3, 64, 50), (3, 50, 60)),
+        ((1, 40, 64, 64), (2, 1, 64, 64)),
+        ((2, 300, 200), (200, 100)),
+    ],
+)
+def test_batches_have_the_same_bits_for_any_number_of_threads(a, b, rng):
+    left, right = rng.standard_normal(a), rng.standard_normal(b)
+    results = []
+    for count in (1, 2, 3):
+        blas.set_threads(count)
+        results.append(np.full((left @ right).shape, np.nan))
+        blas.batched_matmul(left, right, results[-1])
+    np.testing.assert_allclose(results[0], left @ right, rtol=0, atol=1e-11)
+    assert results[0].tobytes() == results[1].tobytes() == results[2].tobytes()
+
+
+def test_many_small_products_are_shared_by_threads(monkeypatch):
+    shares = []
+    monkeypatch.setattr(blas, "single", lambda a, b, out: shares.append(out.shape))
+    blas.set_threads(1)
+    blas.batched_matmul(np.ones((1, 40, 64, 64)), np.ones((64, 64)), np.empty((1, 40, 64, 64)))
+    assert shares == [(1, 14, 64, 64), (1, 14, 64, 64), (1, 12, 64, 64)]
+
+
 def test_products_go_into_a_part_of_a_larger_array(rng):
     a, b = rng.standard_normal((2, 700, 200)), rng.standard_normal((200, 300))
     whole = np.zeros((700, 500))

@@ -170,6 +170,14 @@ def misaligned(be):
     return be.zeros((17,), np.uint8)[1:].view(np.float32)
 
 
+@pytest.mark.only_backends("emulated", "cupy")
+def test_a_pointer_whose_name_says_so_takes_gaps_but_no_other_memory(be):
+    gaps, size = kernels.Parameter("x_strided", "float", pointer=True), np.dtype(np.float32)
+    assert be._array_problem(strided(be), size, gaps) is None
+    assert be._array_problem(misaligned(be), size, gaps) == "is not aligned to 4 bytes"
+    assert be._array_problem(strided(be), np.dtype(np.int32), gaps) == "must be int32, got float32"
+
+
 WRONG = [
     (lambda be, a: a[:2], r"takes 3 arguments \(y, x, count\), got 2"),
     (lambda be, a: [*a, 1], r"takes 3 arguments \(y, x, count\), got 4"),

@@ -50,6 +50,11 @@ CASES = [
 ]
 
 
+def transposed(order, a, b):
+    """View the operands that lie transposed as the product takes them."""
+    return a.T if order == "tn" else a, b.T if order == "nt" else b
+
+
 def every_tile_makes_every_product(be):
     """More than one tile and slice along each axis, all of them ragged; alone and in splits."""
     rng = np.random.default_rng(5)
@@ -61,9 +66,8 @@ def every_tile_makes_every_product(be):
             b = np.round(rng.standard_normal((n, k) if order == "nt" else (k, n)), 1).astype(np.float32)
             bias, c = rng.standard_normal(n).astype(np.float32), be.empty((m, n), np.float32)
             with force(Choice(kernel, tile, splits=splits)):
-                transposed = {"transpose_a": order == "tn", "transpose_b": order == "nt"}
-                gemm(be, c, *map(be.from_numpy, (a, b, bias)), **transposed, allow_tf32=True)
-            left, right = (a.T if order == "tn" else a).astype("f8"), (b.T if order == "nt" else b).astype("f8")
+                gemm(be, c, *transposed(order, be.from_numpy(a), be.from_numpy(b)), be.from_numpy(bias), True)
+            left, right = transposed(order, a.astype("f8"), b.astype("f8"))
             expected, magnitude = left @ right + bias, np.max(abs(left) @ abs(right))
             assert_close(be.to_numpy(c), expected, magnitude, f"{order} {tile.macro} {splits}", tile in MMA_TILES)
 
@@ -84,11 +88,9 @@ def tensor_cores_take_floats_rounded_to_nearest(be):
         for make_a, make_b in ((fine, integers := functools.partial(rng.integers, -4, 5)), (integers, fine)):
             a, b = (np.asarray(make(shape), np.float32) for make, shape in zip((make_a, make_b), shapes, strict=True))
             c = be.empty((m, n), np.float32)
-            transposed = {"transpose_a": order == "tn", "transpose_b": order == "nt"}
-            gemm(be, c, be.from_numpy(a), be.from_numpy(b), None, **transposed, allow_tf32=True)
-            left, right = (x.astype(np.float64) for x in (rounded(a), rounded(b)))
-            expected = (left.T if order == "tn" else left) @ (right.T if order == "nt" else right)
-            assert np.array_equal(be.to_numpy(c), expected), (order, make_a)
+            gemm(be, c, *transposed(order, be.from_numpy(a), be.from_numpy(b)), allow_tf32=True)
+            left, right = transposed(order, rounded(a).astype(np.float64), rounded(b).astype(np.float64))
+            assert np.array_equal(be.to_numpy(c), left @ right), (order, make_a)
 
 
 KERNELS = ("tiled_gemm_nt", "tiled_gemm_nn", "tiled_gemm_tn", "sum_splits")

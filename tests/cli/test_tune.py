@@ -268,7 +268,7 @@ def test_a_wrong_kernel_never_wins_and_is_exit_code_1(be, pretend, tmp_path, mon
 
     def wrong(be, out, *rest):
         sum_splits(be, out, *rest)
-        be.fill(out[:1], 3)
+        be.fill(out[0, :1], 3)
 
     monkeypatch.setattr(tiles, "sum_splits", wrong)
     pretend(tensor=1e-6)

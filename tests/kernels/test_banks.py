@@ -88,7 +88,7 @@ def test_tiles_without_a_swizzle_are_found(be, unswizzled):
 
     def launch() -> None:
         with force(Choice("tensor", MMA_TILES[-2])):
-            gemm(unswizzled, c, a, b, None, transpose_b=True, allow_tf32=True)
+            gemm(unswizzled, c, a, b.T, allow_tf32=True)
 
     found = bank_conflicts(launch, "tiled_gemm_nt")
     assert len(found) == 2 and all("8-way bank conflicts" in text for text in found)

@@ -36,6 +36,8 @@ EXPRESSIONS = [
     lambda x, y: x.transpose(0, 1)[1:].permute(1, 0) - y.sum(),
     lambda x, y: x.T * y.squeeze(),
     lambda x, y: x.add(y).sub(1).mul(2).div(3).neg(),
+    lambda x, y: x @ x.T + x[0].matmul(x[1]) - y @ x.transpose(0, 1),
+    lambda x, y: x.mm(x.T) - x[None].bmm(x.T[None]) * 2 + y.sum(),
 ]
 
 
@@ -241,7 +243,20 @@ MISTAKES = [
     (lambda x: max([x, x]), TypeError, "< and > (is|are) not in gpunet"),
     (lambda x: x**2, TypeError, r"\*\* (is|are) not in gpunet\n  hint: the square is x \* x"),
     (lambda x: 2**x, TypeError, r"\*\* (is|are) not in gpunet"),
-    (lambda x: x @ x.T, TypeError, r"@ (is|are) not in gpunet\n  hint: nn\.functional\.linear\(x, w\) is x @ w\.T"),
+    (lambda x: x @ 2, TypeError, "unsupported operand"),
+    (lambda x: x @ np.ones(4), TypeError, r"matmul: b is not a Tensor(.|\n)*hint: gpunet\.Tensor\(array\)"),
+    (lambda x: np.ones(3) @ x, TypeError, r"matmul: a is not a Tensor"),
+    (lambda x: x @ x, gpunet.ShapeError, r"matmul: the operands do not fit(.|\n)*got K=4 and K=3"),
+    (lambda x: x.matmul(2.0), gpunet.DTypeError, "matmul: b is not a Tensor"),
+    (
+        lambda x: x.mm(x[0]),
+        gpunet.ShapeError,
+        r"mm: expected two matrices, got \(3, 4\) and \(4,\)\n  hint: .*mul",
+    ),
+    (lambda x: x.mm(x.array), gpunet.DTypeError, "matmul: b is not a Tensor"),
+    (lambda x: x[None].mm(x.T), gpunet.ShapeError, "mm: expected two matrices"),
+    (lambda x: x[None].bmm(x.T), gpunet.ShapeError, "bmm: expected two batches of matrices, equally long"),
+    (lambda x: x[:1, None].bmm(x[:, :, None]), gpunet.ShapeError, "bmm: .* got \\(1, 1, 4\\) and \\(3, 4, 1\\)"),
     (lambda x: x // 2, TypeError, "// and % (is|are) not in gpunet"),
     (lambda x: 7 % x, TypeError, "// and % (is|are) not in gpunet"),
     (abs, TypeError, "abs (is|are) not in gpunet"),

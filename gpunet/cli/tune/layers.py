@@ -75,15 +75,10 @@ class Linear(Layer):
         n, i, o = (self.given[key] for key in ("batch", "in", "out"))
         x, gy, w = (_numbers(be, shape, dtype) for shape in ((n, i), (n, o), (o, i)))
         stored, allow_tf32 = DTYPES[dtype]
-        for order, grows, (a, b), sizes in (
-            ("nt", "rows", (x, w), (n, o, i)),
-            ("nn", "rows", (gy, w), (n, i, o)),
-            ("tn", "depth", (gy, x), (o, i, n)),
-        ):
-            out = be.empty(sizes[:2], stored)
-            transposed = {"transpose_a": order == "tn", "transpose_b": order == "nt"}
-            call = functools.partial(gemm, be, out, a, b, allow_tf32=allow_tf32, **transposed)
-            yield Product(self.text, gemm_problem(be, sizes, order, stored, allow_tf32), grows, out, call)
+        for grows, a, b in (("rows", x, w.T), ("rows", gy, w), ("depth", gy.T, x)):
+            out = be.empty((a.shape[0], b.shape[1]), stored)
+            call = functools.partial(gemm, be, out, a, b, allow_tf32=allow_tf32)
+            yield Product(self.text, gemm_problem(be, out, a, b, allow_tf32), grows, out, call)
 
 
 class Conv(Layer):

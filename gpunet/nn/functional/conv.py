@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from gpunet import ops
 from gpunet.backend import CHANNELS_LAST
-from gpunet.nn.precision import conv_allows_tf32
 from gpunet.tensor import Tensor, apply
+from gpunet.tensor.precision import conv_allows_tf32
 
 __all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gpunet import ops
-from gpunet.nn.precision import matmul_allows_tf32
 from gpunet.tensor import Tensor, apply
+from gpunet.tensor.precision import matmul_allows_tf32
 
 __all__ = ["linear"]
 

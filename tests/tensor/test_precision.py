@@ -1,7 +1,8 @@
-"""TF32 under nn: PyTorch's defaults, on a GPU only, and where the user says so."""
+"""TF32 under nn and in matmul: PyTorch's defaults, on a GPU only, and where the user says so."""
 
 from __future__ import annotations
 
+import operator
 import subprocess
 import sys
 
@@ -19,6 +20,17 @@ def layers_and_input(be, layer):
     return layer, Tensor(be.from_numpy(np.random.default_rng(0).standard_normal(shape).astype(np.float32)), True)
 
 
+class Product(nn.Module):
+    """A matrix product with a weight, by a function."""
+
+    def __init__(self, product):
+        super().__init__()
+        self.product, self.weight = product, nn.Parameter(nn.Linear(12, 8).weight)
+
+    def forward(self, x):
+        return self.product(x, self.weight)
+
+
 def run(be, layer):
     """Return the output and the gradients of input and weight."""
     layer, x = layers_and_input(be, layer)
@@ -33,8 +45,11 @@ def run(be, layer):
     [
         (lambda: nn.Conv2d(8, 12, 3), gpunet.set_float32_conv_precision),
         (lambda: nn.Linear(8, 12), gpunet.set_float32_matmul_precision),
+        (lambda: Product(gpunet.matmul), gpunet.set_float32_matmul_precision),
+        (lambda: Product(operator.matmul), gpunet.set_float32_matmul_precision),
+        (lambda: Product(lambda x, w: gpunet.bmm(x[None], w[None])), gpunet.set_float32_matmul_precision),
     ],
-    ids=["conv", "linear"],
+    ids=["conv", "linear", "matmul", "@", "bmm"],
 )
 def test_tf32_is_taken_where_it_is_allowed(be, make, set_precision):
     layer = make()

@@ -1,4 +1,4 @@
-"""How precisely layers multiply float32 on a GPU: exactly, or rounded to TF32 for its tensor cores.
+"""How precisely layers and matmul multiply float32 on a GPU: exactly, or rounded to TF32 for its tensor cores.
 
 TF32 keeps 10 bits of mantissa of each factor (a relative error of at most 2^-11); products and sums are float32. It
 needs an A100 or later; older GPUs, the CPU and all other dtypes do not change. Operations on bare arrays do not look
@@ -23,7 +23,7 @@ _precision = {"conv": "high", "matmul": "highest"}  # PyTorch's defaults
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """Choose how linear layers multiply float32 on a GPU, from the next forward on.
+    """Choose how linear layers and matmul multiply float32 on a GPU, from the next forward on.
 
     Args:
         precision: "highest" for float32 (the default, as in PyTorch), "high" for TF32; "medium" is taken as "high".
@@ -69,7 +69,7 @@ def get_float32_conv_precision() -> str:
 
 
 def matmul_allows_tf32() -> bool:
-    """Say whether linear layers may round to TF32."""
+    """Say whether linear layers and matmul may round to TF32."""
     return _precision["matmul"] != "highest"
 
 
