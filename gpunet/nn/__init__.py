@@ -25,6 +25,7 @@ from gpunet.nn.conv_transpose import (
     ConvTranspose3d,
 )
 from gpunet.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
+from gpunet.nn.embedding import Embedding
 from gpunet.nn.linear import Flatten, Linear
 from gpunet.nn.loss import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss
 from gpunet.nn.max_pool import (
@@ -68,6 +69,7 @@ __all__ = [
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
+    "Embedding",
     "Flatten",
     "Identity",
     "L1Loss",

@@ -20,6 +20,7 @@ __all__ = [
     "fan_in",
     "fan_out",
     "kaiming_uniform_",
+    "normal_",
     "ones_",
     "uniform_",
     "xavier_uniform_",
@@ -72,6 +73,37 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
     values = (generator or default_generator).uniform(tensor.shape, a, b, drawn).astype(tensor.dtype, copy=False)
     with no_grad():
         return tensor.copy_(Tensor(backend.of(tensor.array).from_numpy(values)))
+
+
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Fill a tensor with numbers drawn from a normal distribution.
+
+        x = mean + std * sqrt(-2 * log(1 - u)) * cos(2 * pi * v), with sin in the second half; u, v uniform in [0, 1)
+
+    Args:
+        tensor: of a float dtype, changed in place, and returned; numbers are drawn in float64 and rounded.
+        mean, std: mean and standard deviation.
+        generator: source of randomness; that of `gpunet.manual_seed` by default.
+
+    Raises:
+        ValueError: std is negative.
+
+    Source: Box and Muller, A Note on the Generation of Random Normal Deviates, 1958.
+
+    Example:
+        >>> import gpunet
+        >>> gpunet.nn.init.normal_(gpunet.tensor([0.0, 0.0]), 5.0, 0.1).array.round() == 5
+        array([ True,  True])
+    """
+    if std < 0:
+        raise ValueError(f"normal_: std must be >= 0, got {std}")
+    size = math.prod(tensor.shape)
+    u, v = (generator or default_generator).uniform((2, (size + 1) // 2), dtype=np.float64)
+    radius, angle = np.sqrt(-2 * np.log1p(-u)), 2 * math.pi * v
+    values = (mean + std * np.concatenate([radius * np.cos(angle), radius * np.sin(angle)]))[:size]
+    host = values.reshape(tensor.shape).astype(tensor.dtype)
+    with no_grad():
+        return tensor.copy_(Tensor(backend.of(tensor.array).from_numpy(host)))
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:

@@ -46,7 +46,7 @@ def gradients(case, be, inputs, needs, gy):
     saved = [{**inputs, **named}[name] for name in case.op.saves]
     extra = {}
     if "input_size" in inspect.signature(case.op.bind).parameters:
-        extra["input_size"] = inputs["x"].shape
+        extra["input_size"] = next(iter(inputs.values())).shape
     if "sizes" in inspect.signature(case.op.bind).parameters:
         extra["sizes"] = tuple(None if array is None else array.shape for array in inputs.values())
     if "input_dtype" in inspect.signature(case.op.bind).parameters:

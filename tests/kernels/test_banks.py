@@ -28,6 +28,7 @@ CLEAN: list[tuple[str, str, tuple[str, ...]]] = [
     ("conv_halo.cu", "halo_conv_forward", ()),
     ("conv_halo.cu", "halo_conv_backward_input", ()),
     ("gemm.cu", "gemm", ()),
+    ("embedding.cu", "embedding_backward", ()),
     ("conv.cu", "conv_forward", ()),
     ("conv.cu", "conv_backward_input", ()),
     ("conv.cu", "conv_backward_weight", ()),

@@ -50,9 +50,24 @@ def test_parameters_are_filled_in_place(be):
         assert weight.tolist() == [[value] * 3] * 2
 
 
+def test_normal_numbers_have_their_mean_and_deviation(be):
+    weight = Parameter(be.zeros((101, 33), np.float64))
+    assert nn.init.normal_(weight, -3.0, 0.25) is weight
+    values = be.to_numpy(weight.array)
+    assert abs(values.mean() + 3) < 0.02 and abs(values.std() - 0.25) < 0.01
+    for within, share in ((1, 0.6827), (2, 0.9545)):
+        assert abs((abs(values + 3) < within * 0.25).mean() - share) < 0.02
+    gpunet.manual_seed(0)
+    first = nn.init.normal_(gpunet.zeros(5)).tolist()
+    gpunet.manual_seed(0)
+    assert nn.init.normal_(gpunet.zeros(5)).tolist() == first and len({*first}) == 5
+    with pytest.raises(ValueError, match="normal_: std must be >= 0, got -1"):
+        nn.init.normal_(weight, std=-1)
+
+
 def test_empty_weights_are_left_alone():
     for shape in ((0, 3), (3, 0), (0, 0)):
-        for fill in (nn.init.xavier_uniform_, nn.init.kaiming_uniform_):
+        for fill in (nn.init.xavier_uniform_, nn.init.kaiming_uniform_, nn.init.normal_):
             assert fill(gpunet.zeros(shape)).shape == shape
     assert nn.init.fan_out((3, 0, 2)) == 6
 

@@ -21,6 +21,7 @@ from gpunet.nn.functional.conv import (
     conv_transpose3d,
 )
 from gpunet.nn.functional.dropout import dropout, dropout1d, dropout2d, dropout3d
+from gpunet.nn.functional.embedding import embedding
 from gpunet.nn.functional.linear import linear
 from gpunet.nn.functional.loss import binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss
 from gpunet.nn.functional.max_pool import (
@@ -61,6 +62,7 @@ __all__ = [
     "dropout2d",
     "dropout3d",
     "elu",
+    "embedding",
     "l1_loss",
     "leaky_relu",
     "linear",
