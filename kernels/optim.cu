@@ -1,11 +1,21 @@
 // Optimizer steps: one launch over flat buffers, whatever the number of parameters. Nothing is written once the
-// error word is set: a step with a bad batch leaves no trace. A warp reads 32 neighbours at a time.
+// error word is set: a step with a bad batch leaves no trace. One block updates one chunk, one thread every 256th
+// vector of it, of 16 bytes of the state, and a warp 32 neighbouring ones at a time.
 // Bound: memory.
 #ifndef REAL
 #error "define REAL"
 #endif
 #include "common.cuh"
+#include "vector.cuh"
+#include "elementwise.cuh"
 #include "chunks.cuh"
+
+constexpr int WIDTH = 16 / sizeof(ACC);
+using Values = Vector<ACC, WIDTH>;
+
+__device__ __forceinline__ Values load_values(const REAL* address, int left) {
+    return converted<ACC>(load_vector<REAL, WIDTH>(address, left));
+}
 
 // steps[counter] is how often a chunk was updated. Each has its own, so no other block reads it while it changes; -1 is
 // returned for a counter that does not exist.
@@ -24,8 +34,7 @@ __device__ __forceinline__ double power(double base, long long exponent) {
     return result;
 }
 
-// Stochastic gradient descent with momentum, PyTorch's formula. One block updates one chunk, one thread every
-// 256th element of it. Momentum that was never written is the first gradient.
+// Stochastic gradient descent with momentum, PyTorch's formula. Momentum that was never written is the first gradient.
 // Traffic: reads parameter and gradient and writes the parameter, 12 bytes for a float; with momentum, which is read
 // and written too, 20.
 extern "C" __global__ void __launch_bounds__(256) sgd_step(
@@ -42,19 +51,24 @@ extern "C" __global__ void __launch_bounds__(256) sgd_step(
         __syncthreads();  // thread 0 has looked at the counter
     }
     ACC rate = *lr;
-    for (long long i = chunk.begin + threadIdx.x; i < chunk.end; i += blockDim.x) {
-        ACC gradient = grad[i], value = param[i], step = (maximize ? -gradient : gradient) + weight_decay * value;
-        if (momentum_or_null) {
-            ACC velocity = fresh ? step : momentum * momentum_or_null[i] + (1 - dampening) * step;
-            momentum_or_null[i] = velocity;
-            step = nesterov ? step + momentum * velocity : velocity;
+    each_vector<WIDTH>(chunk, [&](long long i, int left) {
+        Values value = load_values(param + i, left), gradient = load_values(grad + i, left), velocity = {};
+        if (momentum_or_null && !fresh) velocity = load_vector(momentum_or_null + i, left);
+#pragma unroll
+        for (int k = 0; k < WIDTH; ++k) {
+            ACC step = (maximize ? -gradient.at[k] : gradient.at[k]) + weight_decay * value.at[k];
+            if (momentum_or_null) {
+                velocity.at[k] = fresh ? step : momentum * velocity.at[k] + (1 - dampening) * step;
+                step = nesterov ? step + momentum * velocity.at[k] : velocity.at[k];
+            }
+            value.at[k] -= rate * step;
         }
-        param[i] = value - rate * step;
-    }
+        if (momentum_or_null) store_vector(momentum_or_null + i, velocity, left);
+        store_vector(param + i, converted<REAL>(value), left);
+    });
 }
 
-// Adam and AdamW, PyTorch's formula. One block updates one chunk, one thread every 256th element of it. The betas are
-// doubles because 1 - beta is small, and so is 1 - beta^step at first.
+// Adam and AdamW, PyTorch's formula. The betas are doubles because 1 - beta is small, and so is 1 - beta^step at first.
 // Traffic: reads parameter, gradient and two averages, and writes all but the gradient, 28 bytes for a float; with the
 // largest averages 36.
 extern "C" __global__ void __launch_bounds__(256) adam_step(
@@ -73,19 +87,23 @@ extern "C" __global__ void __launch_bounds__(256) adam_step(
     }
     __syncthreads();  // thread 0 has counted this step
     ACC keep = beta1, add = 1 - beta1, keep_sq = beta2, add_sq = 1 - beta2, shrink = 1 - *lr * weight_decay;
-    for (long long i = chunk.begin + threadIdx.x; i < chunk.end; i += blockDim.x) {
-        ACC value = param[i], gradient = grad[i];
-        if (maximize) gradient = -gradient;
-        if (decoupled_weight_decay) value *= shrink;
-        else gradient += weight_decay * value;
-        ACC mean = keep * exp_avg[i] + add * gradient;
-        ACC square = keep_sq * exp_avg_sq[i] + add_sq * gradient * gradient;
-        exp_avg[i] = mean;
-        exp_avg_sq[i] = square;
-        if (max_exp_avg_sq_or_null) {
-            square = larger(square, max_exp_avg_sq_or_null[i]);
-            max_exp_avg_sq_or_null[i] = square;
+    each_vector<WIDTH>(chunk, [&](long long i, int left) {
+        Values value = load_values(param + i, left), gradients = load_values(grad + i, left);
+        Values mean = load_vector(exp_avg + i, left), square = load_vector(exp_avg_sq + i, left), maximum = {};
+        if (max_exp_avg_sq_or_null) maximum = load_vector(max_exp_avg_sq_or_null + i, left);
+#pragma unroll
+        for (int k = 0; k < WIDTH; ++k) {
+            ACC gradient = maximize ? -gradients.at[k] : gradients.at[k];
+            if (decoupled_weight_decay) value.at[k] *= shrink;
+            else gradient += weight_decay * value.at[k];
+            mean.at[k] = keep * mean.at[k] + add * gradient;
+            square.at[k] = keep_sq * square.at[k] + add_sq * gradient * gradient;
+            maximum.at[k] = max_exp_avg_sq_or_null ? larger(square.at[k], maximum.at[k]) : square.at[k];
+            value.at[k] -= step_size * (mean.at[k] / (sqrt(maximum.at[k]) / root_of_correction + eps));
         }
-        param[i] = value - step_size * (mean / (sqrt(square) / root_of_correction + eps));
-    }
+        store_vector(exp_avg + i, mean, left);
+        store_vector(exp_avg_sq + i, square, left);
+        if (max_exp_avg_sq_or_null) store_vector(max_exp_avg_sq_or_null + i, maximum, left);
+        store_vector(param + i, converted<REAL>(value), left);
+    });
 }

@@ -4,6 +4,9 @@
 #error "define REAL"
 #endif
 #include "common.cuh"
+#include "vector.cuh"
+#include "elementwise.cuh"
+#include "channels.cuh"
 
 #define LANES 8   // channels of a block
 #define ROWS 32   // inputs that it places at a time
@@ -40,16 +43,22 @@ extern "C" __global__ void __launch_bounds__(256) max_unpool_forward(
     }
 }
 
-// One thread makes one input's gradient: that of the pixel it was meant for. A warp makes 32 neighbours, a block 256.
+// One thread makes the gradients of one vector of channels of an input pixel: each is that of the pixel it was meant for.
+// A warp has 32 neighbours, a block so many neighbours times so many pixels.
 // Bound: memory.
 // Traffic: reads an index of 8 bytes and one element of gy per value, neighbours from different pixels; writes gx.
 extern "C" __global__ void __launch_bounds__(256) max_unpool_backward(
-    REAL* gx, const REAL* gy, const long long* indices, long long count, int channels, int inputs, int outputs,
+    REAL* gx, const REAL* gy, const long long* indices, unsigned pixels, int channels, int inputs, int outputs,
     int* error, int code) {
-    long long i = global_thread();
-    if (i >= count) return;
-    long long image = i / channels / inputs, channel = i % channels, index = indices[i];
-    ACC value = 0;
-    if (valid(index, outputs, error, code)) value = gy[(image * outputs + index) * channels + channel];
-    gx[i] = value;
+    Own own(channels, blockIdx.y);
+    unsigned pixel = blockIdx.x * blockDim.y + threadIdx.y;
+    if (pixel >= pixels) return;
+    const REAL* image = gy + (long long)(pixel / inputs) * outputs * channels + own.channel;
+    Vector<long long, WIDTH> index = own.load_as_stored(indices + (long long)pixel * channels);
+    Values values = {};
+#pragma unroll
+    for (int k = 0; k < WIDTH; ++k) {
+        if (k < own.left && valid(index.at[k], outputs, error, code)) values.at[k] = image[index.at[k] * channels + k];
+    }
+    own.store(gx + (long long)pixel * channels, values);
 }

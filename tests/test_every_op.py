@@ -99,9 +99,12 @@ def must_not_run(*args, **kwargs):
 
 
 def launches(be, call):
+    """Count what a call launches. The shape of an array, which no op knows of, says which kernel copies it."""
     before = Counter(be.launched)
     call()
-    return dict(be.launched - before)
+    counted = be.launched - before
+    counted["copy_strided"] += counted.pop("copy_transposed", 0)
+    return dict(+counted)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpunet.backend import kernels
+from gpunet.backend import copies, kernels
 from gpunet.backend.base import Array, Backend
-from gpunet.backend.layout import CONTIGUOUS, coalesce, from_memory_view, layout_of, memory_view
+from gpunet.backend.layout import CONTIGUOUS, from_memory_view, layout_of, memory_view
 from gpunet.errors import KernelError
 
 __all__ = ["KernelBackend", "blocks", "vector_blocks"]
@@ -240,15 +240,12 @@ class KernelBackend(Backend):
             raise KernelError(f"copy: {array.shape} {array.dtype} does not fit {out.shape} {out.dtype}")
         if out.size == 0:
             return
-        order = sorted(range(out.ndim), key=lambda axis: -abs(out.strides[axis]))  # as `out` lies in memory
-        sizes, *strides = ([values[axis] for axis in order] for values in (out.shape, out.strides, array.strides))
-        sizes, out_strides, x_strides = coalesce(sizes, *strides)
-        if 0 in out_strides:
+        todo = copies.plan(out, array, aligned=self._is_aligned(out) and self._is_aligned(array))
+        if 0 in todo.out_strides:
             raise KernelError(f"copy: elements of out share memory, with strides {out.strides} for shape {out.shape}")
-        aligned = int(self._is_aligned(out) and self._is_aligned(array))
-        args = (out, array, self.axes(sizes, out_strides), self.axes(sizes, x_strides), out.size, aligned)
-        element = _word(out.dtype)
-        self.launch("copy.cu", "copy_strided", blocks(out.size), 256, args, ELEMENT=element)
+        axes = (self.axes(todo.sizes, strides) for strides in (todo.out_strides, todo.x_strides))
+        args = (out, array, *axes, *todo.rest)
+        self.launch("copy.cu", todo.kernel, todo.grid, 256, args, ELEMENT=_word(out.dtype))
 
     def axes(self, sizes: Sequence[int], strides: Sequence[int]) -> npt.NDArray[Any]:
         """Return the by-value struct `Axes` of kernels/common.cuh: how to walk one operand."""

@@ -51,6 +51,7 @@ class Usage:
     spill_bytes: int
     max_threads: int | None = None  # per block
     blocks: int = 1  # per multiprocessor
+    stack_bytes: int = 0  # of a thread's local memory: spilled registers, and arrays that variables index
 
     @property
     def register_limit(self) -> int:
@@ -153,7 +154,7 @@ def _bytes(program: ctypes.c_void_p, what: str) -> bytes:
 
 
 _ENTRY = re.compile(
-    r"Compiling entry function '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads.*?"
+    r"Compiling entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads.*?"
     r"Used (\d+) registers([^\n]*)",
     re.DOTALL,
 )
@@ -163,10 +164,10 @@ _BOUNDS = re.compile(r"\.entry (\w+)\([^)]*\)([^{]*)\{")
 
 
 def _usage(log: str, ptx: str) -> dict[str, Usage]:
-    """Read registers, shared memory and spills from the assembler's log, launch bounds from the assembly text."""
+    """Read what kernels use from the assembler's log, launch bounds from the assembly text."""
     found = {}
     bounds = dict(_BOUNDS.findall(ptx))
-    for name, stores, loads, registers, rest in _ENTRY.findall(log):
+    for name, stack, stores, loads, registers, rest in _ENTRY.findall(log):
         shared = re.search(r"(\d+) bytes smem", rest)
         threads = re.search(r"\.maxntid (\d+), (\d+), (\d+)", bounds.get(name, ""))
         blocks = re.search(r"\.minnctapersm (\d+)", bounds.get(name, ""))
@@ -174,6 +175,7 @@ def _usage(log: str, ptx: str) -> dict[str, Usage]:
             registers=int(registers),
             shared_bytes=int(shared[1]) if shared else 0,
             spill_bytes=int(stores) + int(loads),
+            stack_bytes=int(stack),
             max_threads=math.prod(map(int, threads.groups())) if threads else None,
             blocks=int(blocks[1]) if blocks else 1,
         )

@@ -15,7 +15,7 @@ from gpunet.errors import DTypeError, ShapeError
 from gpunet.ops.arguments import conversion
 from gpunet.ops.base import Out, like
 from gpunet.ops.geometry import channels_last_memory
-from gpunet.ops.pool import Pool
+from gpunet.ops.pool import Pool, grid_and_block
 
 __all__ = ["max_unpool1d", "max_unpool2d", "max_unpool3d"]
 
@@ -170,8 +170,10 @@ class MaxUnpool(Pool):
     def grad_cuda(self, be: KernelBackend, gx: Array, _: None, gy: Array, indices: Array, **attrs: Any) -> None:
         with be.dense_output(gx, CHANNELS_LAST) as out:
             arrays = out, be.dense(gy, CHANNELS_LAST), be.dense(indices, CHANNELS_LAST)
-            args = (*arrays, gx.size, gx.shape[1], *self._device_sizes(be, indices, gy))
-            be.launch("unpool.cu", "max_unpool_backward", blocks(gx.size), 256, args, REAL=gx.dtype)
+            pixels, channels = gx.shape[0] * math.prod(gx.shape[2:]), gx.shape[1]
+            args = (*arrays, pixels, channels, *self._device_sizes(be, indices, gy))
+            launch = grid_and_block(pixels, channels, gx.itemsize)
+            be.launch("unpool.cu", "max_unpool_backward", *launch, args, REAL=gx.dtype)
 
 
 def _flat(array: Array) -> Array:

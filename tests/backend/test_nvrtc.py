@@ -55,6 +55,19 @@ def test_spills_are_errors_unless_they_are_asked_for():
     assert compiled.usage["f"].spill_bytes > 0 and "spilled" in compiled.warnings
 
 
+def test_an_array_that_a_variable_indexes_lies_on_the_stack():
+    text = """extern "C" __global__ void f(int* x, int last) {
+        int a[64];
+        for (int i = 0; i < last; ++i) a[i] = x[i];
+        x[last] = a[x[last] %% 64] + a[%s];
+    }"""
+    by_variable, unrolled = (text % "last", text.replace("x[last] %% 64", "1").replace("< last", "< 64") % "2")
+    sizes = [
+        nvrtc.compile_source(kernels.parse("f.cu", t), {}, 90).usage["f"].stack_bytes for t in (by_variable, unrolled)
+    ]
+    assert sizes == [256, 0]
+
+
 def test_an_error_names_file_and_line():
     broken = kernels.parse("broken.cu", '#line 1 "broken.cu"\nextern "C" __global__ void f(int* x) { x[0] = y; }')
     with pytest.raises(nvrtc.CompileError, match=r"broken\.cu\(1\)(.|\n)*identifier \"y\" is undefined"):

@@ -45,7 +45,36 @@ def copies_come_from_misaligned_memory_and_go_to_it(be):
     assert np.array_equal(be.to_numpy(back).ravel(), values[::2])
 
 
+WIDTHS = (np.uint8, np.uint16, np.uint32, np.uint64)
+
+
+def copies_of_rows_move_vectors_and_nothing_else(be):
+    for dtype in WIDTHS:
+        x = np.random.default_rng(0).integers(1, 256, (5, 64)).astype(dtype)
+        for rows, start, stop in ((5, 0, 64), (5, 16, 48), (4, 3, 35), (3, 16, 16 + 16 // x.itemsize), (1, 5, 62)):
+            host, out = np.zeros((5, 66), dtype), be.zeros((5, 66), dtype)
+            for shift in (0, 2):
+                host[:rows, start + shift : stop + shift] = x[:rows, start:stop]
+                be.copy(out[:rows, start + shift : stop + shift], be.from_numpy(x)[:rows, start:stop])
+                assert np.array_equal(be.to_numpy(out), host), (dtype, rows, start, stop, shift)
+
+
+def transposed_copies_move_every_element_and_nothing_else(be):
+    for dtype in WIDTHS:
+        for shape in ((8, 9), (33, 32), (2, 67, 64), (2, 3, 9, 65)):
+            x = np.random.default_rng(0).integers(1, 256, shape).astype(dtype)
+            last_two_swapped = (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2)
+            host = np.zeros((*shape[:-2], shape[-1] + 2, shape[-2] + 1), dtype)
+            host[..., 1:-1, 1:] = x.transpose(last_two_swapped)
+            for source in (x, np.pad(x, [(0, 1)] * x.ndim)):  # a whole array, and a part of one
+                out, part = be.zeros(host.shape, dtype), be.from_numpy(source)[tuple(map(slice, shape))]
+                be.copy(out[..., 1:-1, 1:], part.transpose(last_two_swapped))
+                assert np.array_equal(be.to_numpy(out), host), (dtype, shape)
+
+
 SPECIALS = [
+    Special(("copy_strided",), copies_of_rows_move_vectors_and_nothing_else),
+    Special(("copy_transposed",), transposed_copies_move_every_element_and_nothing_else),
     Special(("fill",), fill_sets_every_element),
     Special(("fill",), fill_stays_inside_a_part_that_lies_misaligned),
     Special(("copy_strided", "fill"), copies_fill_any_part_of_an_array_and_nothing_else),

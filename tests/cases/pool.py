@@ -87,6 +87,7 @@ CASES = [
     pool_case(ops.adaptive_avg_pool2d, (2, 3, 33, 35), id="global-large", copies=1, sums=1, output_size=1),
     pool_case(ops.adaptive_avg_pool3d, (1, 2, 5, 4, 6), output_size=(2, 3, 4)),
     unpool_case(ops.max_unpool2d, (2, 3, 3, 4), 48, kernel_size=2),
+    unpool_case(ops.max_unpool2d, (1, 140, 1, 2), 8, id="two-blocks-of-channels", kernel_size=2),
     unpool_case(
         ops.max_unpool2d, (2, 9, 6, 7), 72, id="steps", kernel_size=3, stride=(1, 2), padding=1, output_size=(6, 12)
     ),

@@ -27,7 +27,7 @@ class Case:
         shapes: shape of each float input by name; None leaves an optional input out.
         attrs: keyword arguments of the call.
         integers: makes the integer inputs by name.
-        launches: kernels that the forward call launches, with counts.
+        launches: kernels that the forward call launches, with counts; any copy counts as copy_strided.
         grad_launches: for each input with a gradient, the kernels that this gradient alone launches.
         wide: names of float inputs whose dtype is what the others are computed in.
         positive: names of float inputs that are >= 0.1.

@@ -13,7 +13,7 @@ from gpunet.backend.emulated import EmulatedBackend
 from gpunet.ops.choices import Choice, force
 from gpunet.ops.gemm import gemm
 from gpunet.ops.tiles import FMA_TILES, HALO_TILES, MMA_TILES
-from tests.cases import CASES
+from tests.cases import CASES, SPECIALS
 from tests.harness.banks import bank_conflicts
 from tests.harness.oracle import result_bytes
 
@@ -33,6 +33,7 @@ CLEAN: list[tuple[str, str, tuple[str, ...]]] = [
     ("conv.cu", "conv_backward_input", ()),
     ("conv.cu", "conv_backward_weight", ()),
     ("reduce.cu", "sum_axes", ()),
+    ("copy.cu", "copy_transposed", ()),
     (
         "conv_direct.cu",
         "direct_forward",
@@ -58,9 +59,12 @@ CHOICES = {
 def test_kernel_has_no_bank_conflicts(be, file, kernel, allowed):
     assert kernel in kernels.load(file).kernels
     cases = [case for case in CASES if kernel in case.kernels][:PER_KERNEL]
+    specials = [special for special in SPECIALS if kernel in special.kernels and not cases]
     choices = CHOICES.get(file, (None,))
 
     def launch_all() -> None:
+        for special in specials:
+            special.run(be)
         for case in cases:
             for dtype in (np.float32, np.float16):
                 for choice in choices:

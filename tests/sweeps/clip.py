@@ -19,7 +19,7 @@ ORDERS = st.sampled_from([1.0, 2.0, 2.5, float("inf")])
 @st.composite
 def buffers(draw: Draw) -> tuple[int, dict[str, Any], int]:
     """Draw a size, a table or none, and the number of chunks."""
-    length = draw(size(600, 0))
+    length = draw(size(1500, 0))
     if draw(st.booleans()):
         return length, {}, min(length, 1)
     chunks = draw(tables(length))["chunks"]

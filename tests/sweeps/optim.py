@@ -28,7 +28,7 @@ def tables(draw: Draw, length: int) -> dict[str, Any]:
 @st.composite
 def sgd_steps(draw: Draw) -> Case:
     """Draw a table of chunks and PyTorch's settings."""
-    length = draw(size(600, 0))
+    length = draw(size(1500, 0))
     momentum = draw(st.sampled_from([0.0, 0.9]))
     nesterov = momentum > 0 and draw(st.booleans())
     attrs = {
@@ -44,7 +44,7 @@ def sgd_steps(draw: Draw) -> Case:
 @st.composite
 def adam_steps(draw: Draw) -> Case:
     """Draw a table of chunks and PyTorch's settings."""
-    length = draw(size(600, 0))
+    length = draw(size(1500, 0))
     attrs = {
         "beta1": draw(st.sampled_from([0.0, 0.9])),
         "beta2": draw(st.sampled_from([0.5, 0.999])),
