@@ -37,10 +37,10 @@ extern "C" __global__ void __launch_bounds__(256) copy_strided(
     }
 }
 
-// A tile of a matrix, and what keeps the elements of a column of it in different banks of shared memory: a word more
-// per row. Narrow elements make large tiles, so that a block has enough of them under way.
+// A tile of a matrix; narrow elements make large ones, so that a block has enough of them under way. A row of it has a
+// word of 4 bytes more, or an element, so that the elements of a column lie in different banks of shared memory.
 constexpr int SIDE = sizeof(ELEMENT) < 4 ? 64 : 32;
-constexpr int PITCH = SIDE + (sizeof(ELEMENT) < 4 ? 4 / sizeof(ELEMENT) : 1);
+constexpr int PITCH = SIDE + (sizeof(ELEMENT) + 3) / sizeof(ELEMENT);
 constexpr int STEP = 256 / SIDE;  // lines of a tile that a block of 256 threads covers at a time
 
 // One block copies one tile of a matrix of rows x columns, by way of shared memory: neighbours along a row follow each

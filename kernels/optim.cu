@@ -52,8 +52,8 @@ extern "C" __global__ void __launch_bounds__(256) sgd_step(
     }
     ACC rate = *lr;
     each_vector<WIDTH>(chunk, [&](long long i, int left) {
-        Values value = load_values(param + i, left), gradient = load_values(grad + i, left), velocity = {};
-        if (momentum_or_null && !fresh) velocity = load_vector(momentum_or_null + i, left);
+        Values value = load_values(param + i, left), gradient = load_values(grad + i, left), velocity;
+        if (momentum_or_null) velocity = load_vector(momentum_or_null + i, left);
 #pragma unroll
         for (int k = 0; k < WIDTH; ++k) {
             ACC step = (maximize ? -gradient.at[k] : gradient.at[k]) + weight_decay * value.at[k];
@@ -89,7 +89,7 @@ extern "C" __global__ void __launch_bounds__(256) adam_step(
     ACC keep = beta1, add = 1 - beta1, keep_sq = beta2, add_sq = 1 - beta2, shrink = 1 - *lr * weight_decay;
     each_vector<WIDTH>(chunk, [&](long long i, int left) {
         Values value = load_values(param + i, left), gradients = load_values(grad + i, left);
-        Values mean = load_vector(exp_avg + i, left), square = load_vector(exp_avg_sq + i, left), maximum = {};
+        Values mean = load_vector(exp_avg + i, left), square = load_vector(exp_avg_sq + i, left), maximum;
         if (max_exp_avg_sq_or_null) maximum = load_vector(max_exp_avg_sq_or_null + i, left);
 #pragma unroll
         for (int k = 0; k < WIDTH; ++k) {

@@ -57,6 +57,10 @@ def copies_of_rows_move_vectors_and_nothing_else(be):
                 host[:rows, start + shift : stop + shift] = x[:rows, start:stop]
                 be.copy(out[:rows, start + shift : stop + shift], be.from_numpy(x)[:rows, start:stop])
                 assert np.array_equal(be.to_numpy(out), host), (dtype, rows, start, stop, shift)
+        for length in (1, 37, 64):
+            whole, out = x[0, :length], be.zeros((66,), dtype)
+            be.copy(out[:length], be.from_numpy(whole))
+            assert be.to_numpy(out).tolist() == [*whole.tolist(), *[0] * (66 - length)], (dtype, length)
 
 
 def transposed_copies_move_every_element_and_nothing_else(be):
