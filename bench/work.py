@@ -138,6 +138,11 @@ def total(x: Shape, sums: int, itemsize: int = 4) -> Work:
     return Work(math.prod(x) - sums, (math.prod(x) + sums) * itemsize)
 
 
+def copy(shape: Shape, itemsize: int = 4) -> Work:
+    """Count a copy: x is read, y written."""
+    return Work(0, 2 * math.prod(shape) * itemsize)
+
+
 # Operations per element, loss and gradient together: x - target, then |d|, the sum, its sign and a product; d * d, the
 # sum and a product; max(x, 0) - x*target + log1p(exp(-|x|)) and the sum, then (1 / (1 + exp(-x)) - target) * scale.
 _LOSSES = {"l1_loss": 5, "mse_loss": 4, "binary_cross_entropy_with_logits": 15}
@@ -160,6 +165,16 @@ def adam(shape: Flat, itemsize: int = 4) -> Work:
     Reads p, g, m and v; writes p, m and v.
     """
     return Work(13 * shape.size, 7 * shape.size * itemsize)
+
+
+def norm(shape: Flat, itemsize: int = 4) -> Work:
+    """Count the square root of a sum of squares; x is read."""
+    return Work(2 * shape.size, shape.size * itemsize)
+
+
+def scale(shape: Flat, itemsize: int = 4) -> Work:
+    """Count x = factor * x, in place."""
+    return Work(shape.size, 2 * shape.size * itemsize)
 
 
 def train_step(step: Step) -> Work:

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench import work
+from bench.gpu import updates
 from bench.gpu.rig import Rig
-from bench.gpu.rows import MEMORY, Match, Row
+from bench.gpu.rows import MEMORY, Match, Row, of_largest
 from bench.shapes import Flat, Images, Pool, Rows
 from bench.work import PASSES, Pass, Work
-from gpunet import Parameter, ops, optim
+from gpunet import ops
+from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Layout
+from gpunet.backend.layout import from_memory_view, memory_view
 from gpunet.backend.random import DROPOUT, Draw
-from gpunet.tensor import Tensor
 
 DRAW = Draw(seed=0, stream=DROPOUT, call=0)
-LEARNING_RATE, EPS = 1e-3, 1e-8
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,10 @@ def rows(toy: bool = False) -> Iterator[Row]:
         for which in PASSES:
             for op, case, counted, setup in _passes(sizes, which, itemsize):
                 yield _row(f"{op} {which}", case, precision, counted, functools.partial(setup, which=which))
-    yield _row("SGD with momentum", sizes.parameters, "fp32", work.sgd(sizes.parameters), _sgd)
-    yield _row("Adam", sizes.parameters, "fp32", work.adam(sizes.parameters), _adam)
+    yield _row("SGD with momentum", sizes.parameters, "fp32", work.sgd(sizes.parameters), updates.sgd)
+    yield _row("Adam", sizes.parameters, "fp32", work.adam(sizes.parameters), updates.adam)
+    yield _row("norm of gradients", sizes.parameters, "fp32", work.norm(sizes.parameters), updates.norm)
+    yield _row("clipping by norm", sizes.parameters, "fp32", work.scale(sizes.parameters), updates.clip)
 
 
 def _row(op: str, case: Any, precision: str, counted: Work, setup: Callable[..., Match]) -> Row:
@@ -55,7 +58,10 @@ Entry = tuple[str, Any, Work, Callable[..., Match]]
 
 
 def _elementwise(sizes: Sizes, itemsize: int) -> Iterator[Entry]:
-    """Yield what has one direction only: additions and sums."""
+    """Yield what has one direction only: copies between layouts, additions and sums."""
+    images = sizes.images
+    for layout in (CHANNELS_LAST, CONTIGUOUS):
+        yield f"copy to {layout}", images, work.copy(images.x, itemsize), functools.partial(_copy, layout=layout)
     table, shape = sizes.logits, sizes.logits.x
     yield "add x + y", table, work.add(shape, shape, itemsize), functools.partial(_add, shape=shape)
     yield "add x + row", table, work.add(shape, shape[1:], itemsize), functools.partial(_add, shape=shape[1:])
@@ -74,13 +80,29 @@ def _passes(sizes: Sizes, which: Pass, itemsize: int) -> Iterator[Entry]:
     yield "cross_entropy", table, work.cross_entropy_pass(table, which, itemsize), _cross_entropy
 
 
+def _copy(rig: Rig, case: Images, p: str, layout: Layout) -> Match:
+    torch = rig.torch
+    formats = {CONTIGUOUS: torch.contiguous_format, CHANNELS_LAST: torch.channels_last}
+    (other,) = (name for name in formats if name != layout)
+    x = rig.normal(case.x, p).contiguous(memory_format=formats[other])
+    ours = rig.array(x)
+    calls = {
+        "gpunet": lambda: rig.be.dense(ours, layout),
+        "torch": lambda: x.contiguous(memory_format=formats[layout]),
+    }
+    if p == "fp32":
+        memory = memory_view(ours, layout)
+        calls["cupy"] = lambda: from_memory_view(memory.copy(), layout)
+    return Match(calls, lambda: of_largest(x.double()))
+
+
 def _add(rig: Rig, case: Rows, p: str, shape: tuple[int, ...]) -> Match:
     x, y = rig.normal(case.x, p), rig.normal(shape, p, seed=1)
     ours, other, xp = rig.array(x), rig.array(y), rig.be.xp
     calls = {"gpunet": lambda: ops.add(ours, other), "torch": lambda: x + y}
     if p == "fp32":
         calls["cupy"] = lambda: xp.add(ours, other)
-    return Match(calls, lambda: _of_largest(x.double() + y.double()))
+    return Match(calls, lambda: of_largest(x.double() + y.double()))
 
 
 def _sum(rig: Rig, case: Rows, p: str, dim: int | None) -> Match:
@@ -99,11 +121,11 @@ def _relu(rig: Rig, case: Images, p: str, which: Pass) -> Match:
         calls = {"gpunet": lambda: ops.relu(ours), "torch": lambda: rig.torch.relu(x)}
         if p == "fp32":
             calls["cupy"] = lambda: xp.maximum(ours, 0)
-        return Match(calls, lambda: _of_largest(rig.torch.relu(x.double())))
+        return Match(calls, lambda: of_largest(rig.torch.relu(x.double())))
     saved, gradient = ops.relu(ours), rig.array(gy)
     backward = _backward(rig.torch, rig.torch.relu, gy, x)
     calls = {"gpunet": lambda: ops.relu.grad(gradient, saved), "torch": backward}
-    return Match(calls, lambda: _of_largest(gy.double() * (x > 0)))
+    return Match(calls, lambda: of_largest(gy.double() * (x > 0)))
 
 
 def _dropout(rig: Rig, case: Images, p: str, which: Pass) -> Match:
@@ -134,13 +156,13 @@ def _batch_norm(rig: Rig, case: Images, p: str, which: Pass) -> Match:
         calls["gpunet"] = lambda: ops.batch_norm(ours, None, None, scale, shift, training=True)
         for name, a in _formats(torch, x):
             calls[name] = functools.partial(norm, a, weight, bias)
-        return Match(calls, lambda: _of_largest(norm(x.double(), weight.double(), bias.double())))
+        return Match(calls, lambda: of_largest(norm(x.double(), weight.double(), bias.double())))
     _, mean, inv_std = ops.batch_norm.forward(ours, None, None, scale, shift, training=True)
     calls["gpunet"] = lambda: ops.batch_norm.grad(gradient, ours, scale, shift, mean, inv_std, training=True)[0]
     for (name, a), (_, g) in zip(_formats(torch, x), _formats(torch, gy), strict=True):
         calls[name] = _backward(torch, norm, g, a, weight, bias)
     wide = (gy.double(), x.double(), weight.double(), bias.double())
-    return Match(calls, lambda: _of_largest(_backward(torch, norm, *wide)()))
+    return Match(calls, lambda: of_largest(_backward(torch, norm, *wide)()))
 
 
 def _max_pool(rig: Rig, case: Pool, p: str, which: Pass) -> Match:
@@ -157,13 +179,13 @@ def _max_pool(rig: Rig, case: Pool, p: str, which: Pass) -> Match:
         calls["gpunet"] = lambda: ops.max_pool2d.forward(ours, *window)[0]
         for name, a in _formats(torch, x):
             calls[name] = functools.partial(pool, a)
-        return Match(calls, lambda: _of_largest(pool(x.double())))
+        return Match(calls, lambda: of_largest(pool(x.double())))
     winner = ops.max_pool2d.forward(ours, *window)[1]
     settings: dict[str, Any] = {"kernel_size": case.window, "stride": case.stride, "input_size": case.x}
     calls["gpunet"] = lambda: ops.max_pool2d.grad(gradient, winner, **settings)
     for (name, a), (_, g) in zip(_formats(torch, x), _formats(torch, gy), strict=True):
         calls[name] = _backward(torch, pool, g, a)
-    return Match(calls, lambda: _of_largest(_backward(torch, pool, gy.double(), x.double())()))
+    return Match(calls, lambda: of_largest(_backward(torch, pool, gy.double(), x.double())()))
 
 
 def _softmax(rig: Rig, case: Rows, p: str, which: Pass) -> Match:
@@ -172,10 +194,10 @@ def _softmax(rig: Rig, case: Rows, p: str, which: Pass) -> Match:
     ours = rig.array(x)
     if which == "forward":
         calls = {"gpunet": lambda: ops.softmax(ours, 1), "torch": lambda: softmax(x)}
-        return Match(calls, lambda: _of_largest(softmax(x.double())))
+        return Match(calls, lambda: of_largest(softmax(x.double())))
     y, gradient = ops.softmax(ours, 1), rig.array(gy)
     calls = {"gpunet": lambda: ops.softmax.grad(gradient, y, dim=1), "torch": _backward(rig.torch, softmax, gy, x)}
-    return Match(calls, lambda: _of_largest(_backward(rig.torch, softmax, gy.double(), x.double())()))
+    return Match(calls, lambda: of_largest(_backward(rig.torch, softmax, gy.double(), x.double())()))
 
 
 def _cross_entropy(rig: Rig, case: Rows, p: str, which: Pass) -> Match:
@@ -184,7 +206,7 @@ def _cross_entropy(rig: Rig, case: Rows, p: str, which: Pass) -> Match:
     ours, labels = rig.array(x), rig.array(target)
     if which == "forward":
         calls = {"gpunet": lambda: ops.cross_entropy(ours, labels), "torch": lambda: loss(x, target)}
-        return Match(calls, lambda: _of_largest(loss(x.double(), target)))
+        return Match(calls, lambda: of_largest(loss(x.double(), target)))
     one = torch.ones_like(x[0, 0])
     gradient, (_, *extras) = rig.array(one), ops.cross_entropy.forward(ours, labels)
     calls = {
@@ -192,43 +214,7 @@ def _cross_entropy(rig: Rig, case: Rows, p: str, which: Pass) -> Match:
         "torch": _backward(torch, lambda x: loss(x, target), one, x),
     }
     wide = (lambda x: loss(x, target)), one.double(), x.double()
-    return Match(calls, lambda: _of_largest(_backward(torch, *wide)()))
-
-
-def _sgd(rig: Rig, case: Flat, p: str) -> Match:
-    value, gradient = rig.normal(case.x, p), rig.normal(case.x, p, seed=1)
-    of_torch = functools.partial(rig.torch.optim.SGD, lr=LEARNING_RATE, momentum=0.9)
-    ours = functools.partial(optim.SGD, lr=LEARNING_RATE, momentum=0.9)
-    after = value.double() - LEARNING_RATE * gradient.double()
-    return _optimizers(rig, value, gradient, ours, of_torch, after)
-
-
-def _adam(rig: Rig, case: Flat, p: str) -> Match:
-    value, gradient = rig.normal(case.x, p), rig.normal(case.x, p, seed=1)
-    of_torch = functools.partial(rig.torch.optim.Adam, lr=LEARNING_RATE, eps=EPS)
-    ours = functools.partial(optim.Adam, lr=LEARNING_RATE, eps=EPS)
-    wide = gradient.double()
-    return _optimizers(rig, value, gradient, ours, of_torch, value.double() - LEARNING_RATE * wide / (wide.abs() + EPS))
-
-
-def _optimizers(rig: Rig, value: Any, gradient: Any, ours: Any, of_torch: Any, after: Any) -> Match:
-    """Set up one step of gpunet and of PyTorch's two fast forms; `after` is what the first step makes."""
-    parameter = Parameter(Tensor(rig.array(value)))
-    parameter.grad = Tensor(rig.array(gradient))
-    calls = {"gpunet": _stepper(ours([parameter]), lambda: parameter.array)}
-    for form in ("fused", "foreach"):
-        peer = value.clone().requires_grad_()
-        peer.grad = gradient
-        calls[f"torch {form}"] = _stepper(of_torch([peer], **{form: True}), peer.detach)
-    return Match(calls, lambda: _of_largest(after))
-
-
-def _stepper(optimizer: Any, result: Callable[[], Any]) -> Callable[[], Any]:
-    def step() -> Any:
-        optimizer.step()
-        return result()
-
-    return step
+    return Match(calls, lambda: of_largest(_backward(torch, *wide)()))
 
 
 def _formats(torch: Any, tensor: Any) -> Iterator[tuple[str, Any]]:
@@ -242,8 +228,3 @@ def _backward(torch: Any, function: Callable[..., Any], gy: Any, *inputs: Any) -
     leaves = [tensor.detach().requires_grad_() for tensor in inputs]
     y = function(*leaves)
     return lambda: torch.autograd.grad(y, leaves, gy, retain_graph=True)[0]
-
-
-def _of_largest(exact: Any) -> tuple[Any, float]:
-    """Return a result and its largest absolute value."""
-    return exact, float(exact.abs().max())

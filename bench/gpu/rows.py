@@ -75,3 +75,8 @@ class Row:
         if self.goal is None:
             return 2
         return 0 if self.family == "memory" or self.precision in ("tf32", "bf16") else 1
+
+
+def of_largest(exact: Any) -> tuple[Any, float]:
+    """Return a result and its largest absolute value."""
+    return exact, float(exact.abs().max())

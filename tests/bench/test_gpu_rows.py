@@ -82,7 +82,8 @@ def test_the_catalogue_holds_each_row_once_and_every_kind():
     assert {f"{op} {direction}" for op in ("conv2d", "gemm", "linear") for direction in DIRECTIONS} <= ops
     for op in ("relu", "batch_norm", "max_pool2d", "softmax", "cross_entropy", "dropout"):
         assert {f"{op} forward", f"{op} gradient"} <= ops
-    assert {"add x + row", "sum of all", "SGD with momentum", "Adam"} <= ops
+    assert {"add x + row", "sum of all", "SGD with momentum", "Adam", "norm of gradients", "clipping by norm"} <= ops
+    assert {"copy to channels_last", "copy to contiguous"} <= ops
     assert {row.precision for row in rows if row.family != "memory"} == {"fp32", "tf32", "bf16", "fp16"}
 
 

@@ -102,6 +102,9 @@ def test_elementwise_and_optimizer_traffic():
     assert work.dropout((2, 3)) == Work(2 * 6, 2 * 6 * 4)
     assert work.sgd(Flat(10)) == Work(40, 5 * 40)
     assert work.adam(Flat(10)) == Work(130, 7 * 40)
+    assert work.norm(Flat(10)) == Work(20, 40)
+    assert work.scale(Flat(10)) == Work(10, 2 * 40)
+    assert work.copy((2, 3), itemsize=2) == Work(0, 2 * 6 * 2)
 
 
 def test_a_training_step_is_the_sum_of_its_parts():
