@@ -11,7 +11,7 @@
 
 // y = max(x, 0). NaN passes through: only x <= 0 becomes 0.
 extern "C" __global__ void __launch_bounds__(256) relu_forward(REAL* y, const REAL* x, long long count) {
-    each(y, count, [](ACC x) { return x <= 0 ? 0 : x; }, x);
+    each(y, count, [](ACC x) { return rectified(x); }, x);
 }
 
 // The gradient passes where the output is positive, or NaN; at 0 it is 0.

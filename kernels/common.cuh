@@ -43,6 +43,9 @@ struct bfloat16 {
 // What values of type REAL are computed and summed in: float for the 16-bit types, else REAL itself.
 #ifdef REAL
 using ACC = decltype(REAL() + REAL());
+
+// The larger of x and 0, or NaN.
+__device__ __forceinline__ ACC rectified(ACC x) { return x <= 0 ? 0 : x; }
 #endif
 
 // How to walk one operand: axis 0 is the slowest; strides count bytes or elements, as the kernel says.

@@ -57,7 +57,7 @@ __device__ __forceinline__ int place_of(int k, int x) {
 // in registers.
 // Traffic: writes y once; reads x once per tap and 8 channels, from the caches after the first time.
 extern "C" __global__ void __launch_bounds__(256, 1) direct_forward(
-    REAL* y, const REAL* x, const REAL* w, const REAL* bias_or_null, Window g, int per_slab) {
+    REAL* y, const REAL* x, const REAL* w, const REAL* bias_or_null, Window g, int per_slab, int relu) {
     extern __shared__ __align__(16) ACC rows[];
     int depth = taps(g) * g.channels, width = blockDim.x * OUTPUTS, pitch = width + SPARE, first = blockIdx.y * width;
     for (int e = threadIdx.y * blockDim.x + threadIdx.x; e < width * (depth + 1); e += blockDim.x * blockDim.y) {
@@ -96,7 +96,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) direct_forward(
                 int output = first + number_of(k, threadIdx.x);
                 Vector<REAL> values;
 #pragma unroll
-                for (int i = 0; i < PER_VECTOR; ++i) values.at[i] = sum[q][k + i];
+                for (int i = 0; i < PER_VECTOR; ++i) values.at[i] = relu ? rectified(sum[q][k + i]) : sum[q][k + i];
                 store_vector(y + (pixel + q) * g.outputs + output, values, g.outputs - output);
             }
         }

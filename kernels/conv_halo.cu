@@ -129,7 +129,8 @@ struct Halo {
 // Each block makes tiles number blockIdx.x, blockIdx.x + gridDim.x, ... of 16 columns of pixels x Shape::N outputs of a
 // group; while it multiplies one patch, the next one is on its way.
 template <bool BACKWARD>
-__device__ __forceinline__ void convolve(REAL* y, const REAL* x, const REAL* w, const REAL* bias, const Window& g) {
+__device__ __forceinline__ void convolve(
+    REAL* y, const REAL* x, const REAL* w, const REAL* bias, int relu, const Window& g) {
     extern __shared__ __align__(128) char shared[];
     Halo<BACKWARD> halo(g);
     const int(&size)[3] = halo.made_size();
@@ -160,20 +161,20 @@ __device__ __forceinline__ void convolve(REAL* y, const REAL* x, const REAL* w, 
             return y + index_of(pixel, size) * halo.made_channels() + first_output;
         };
         using Lines = Slice<Shape::M, true>;
-        Product::store<Lines, Lines>(sums, halo.n0, halo.outputs, row, bias ? bias + first_output : nullptr);
+        Product::store<Lines, Lines>(sums, halo.n0, halo.outputs, row, {bias ? bias + first_output : nullptr, relu});
         __syncthreads();  // everybody has read the patch before its place is taken
     }
 }
 
 // A block makes tiles of output pixels x output channels of one group, one after the other.
 extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) halo_conv_forward(
-    REAL* y, const REAL* x, const REAL* w, const REAL* bias_or_null, Window g) {
-    convolve<false>(y, x, w, bias_or_null, g);
+    REAL* y, const REAL* x, const REAL* w, const REAL* bias_or_null, int relu, Window g) {
+    convolve<false>(y, x, w, bias_or_null, relu, g);
 }
 
 // A block makes tiles of input pixels x input channels of one group, one after the other. With a bias it is the forward
 // of transposed convolution.
 extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) halo_conv_backward_input(
     REAL* gx, const REAL* gy, const REAL* w, const REAL* bias_or_null, Window g) {
-    convolve<true>(gx, gy, w, bias_or_null, g);
+    convolve<true>(gx, gy, w, bias_or_null, 0, g);
 }

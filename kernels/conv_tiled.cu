@@ -130,9 +130,9 @@ struct TapSource {
 
 // One block makes a tile of output pixels x output channels of one group.
 // Traffic: x is read once per tap and Shape::N outputs, the weights once per Shape::M pixels, most often from the L2
-// cache; y is written once.
+// cache; y is written once, clipped by ReLU if that is wanted.
 extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_conv_forward(
-    REAL* y, const REAL* x, const REAL* w, const REAL* bias_or_null, Window g) {
+    REAL* y, const REAL* x, const REAL* w, const REAL* bias_or_null, int relu, Window g) {
     int m0 = blockIdx.x * Shape::M, n0 = blockIdx.y * Shape::N, group = blockIdx.z;
     int channels = g.channels / g.groups, outputs = g.outputs / g.groups, M = pixels(g.batch, g.out_size);
     using Source = TapSource<false>;
@@ -152,7 +152,7 @@ extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_conv_forwa
     multiply_slices(sums, source, source.taps.count());
     int first = group * outputs;
     auto row = [&](int m) { return m0 + m < M ? y + (long long)(m0 + m) * g.outputs + first : nullptr; };
-    Product::store<Source::A, Source::B>(sums, n0, outputs, row, bias_or_null ? bias_or_null + first : nullptr);
+    Product::store<Source::A, Source::B>(sums, n0, outputs, row, {bias_or_null ? bias_or_null + first : nullptr, relu});
 }
 
 // One block makes a tile of input pixels x input channels of one group. Input pixels whose place is equal modulo the
@@ -202,7 +202,7 @@ extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_conv_backw
         for (int axis = 0; axis < 3; ++axis) pixel.at[axis] = pixel.at[axis] * g.stride[axis] + phase[axis];
         return gx + index_of(pixel, g.in_size) * g.channels + first;
     };
-    Product::store<Source::A, Source::B>(sums, n0, channels, row, bias_or_null ? bias_or_null + first : nullptr);
+    Product::store<Source::A, Source::B>(sums, n0, channels, row, {bias_or_null ? bias_or_null + first : nullptr, 0});
 }
 
 // Adds a number of pixels to a pixel; both as places in images of `size`, so that no digit carries more than one.
@@ -272,10 +272,10 @@ extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) tiled_conv_backw
     if (partials_or_null) {
         float* own = partials_or_null + (split * (long long)g.outputs + first) * weights;
         auto row = [&](int m) { return m0 + m < outputs ? own + (long long)(m0 + m) * weights : nullptr; };
-        Product::store<Source::A, Source::B>(sums, n0, weights, row, nullptr);
+        Product::store<Source::A, Source::B>(sums, n0, weights, row, Epilogue{});
     } else {
         REAL* own = gw_or_null + (long long)first * weights;
         auto row = [&](int m) { return m0 + m < outputs ? own + (long long)(m0 + m) * weights : nullptr; };
-        Product::store<Source::A, Source::B>(sums, n0, weights, row, nullptr);
+        Product::store<Source::A, Source::B>(sums, n0, weights, row, Epilogue{});
     }
 }

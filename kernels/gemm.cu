@@ -51,14 +51,15 @@ extern "C" __global__ void __launch_bounds__(256) gemm(
 }
 
 // One thread makes one element of a dense (rows, N) result from the splits of its product: their sum in order, plus a
-// bias per column. A warp makes 32 neighbours, a block of 8 warps 256.
+// bias per column, perhaps clipped by ReLU. A warp makes 32 neighbours, a block of 8 warps 256.
 // Bound: memory.
 // Traffic: reads the partials once, writes the result once.
 extern "C" __global__ void __launch_bounds__(256) sum_splits(
-    REAL* c, const ACC* partials, const REAL* bias_or_null, long long size, int N, int splits) {
+    REAL* c, const ACC* partials, const REAL* bias_or_null, int relu, long long size, int N, int splits) {
     long long i = global_thread();
     if (i >= size) return;
     ACC sum = 0;
     for (int split = 0; split < splits; ++split) sum += partials[split * size + i];
-    c[i] = sum + (bias_or_null ? (ACC)bias_or_null[(unsigned long long)i % (unsigned)N] : 0);
+    sum += bias_or_null ? (ACC)bias_or_null[(unsigned long long)i % (unsigned)N] : 0;
+    c[i] = relu ? rectified(sum) : sum;
 }

@@ -18,6 +18,7 @@ struct Matrices {
     int M, N, K;
     int per_split;       // how deep each split of K is; a multiple of the slices
     int batches, first;  // of this launch
+    int relu;            // whether ReLU clips results
     long long a_line, b_line;  // elements from line to line; all lines begin at a multiple of 16 bytes
 };
 
@@ -50,11 +51,11 @@ __device__ __forceinline__ void gemm(
     if (partials) {
         float* own = partials + (long long)blockIdx.z * g.M * g.N;
         auto row = [&](int m) { return m0 + m < g.M ? own + (long long)(m0 + m) * g.N : nullptr; };
-        Product::store<typename Source::A, typename Source::B>(sums, n0, g.N, row, nullptr);
+        Product::store<typename Source::A, typename Source::B>(sums, n0, g.N, row, Epilogue{});
     } else {
         REAL* own = c + (long long)batch * g.M * g.N;
         auto row = [&](int m) { return m0 + m < g.M ? own + (long long)(m0 + m) * g.N : nullptr; };
-        Product::store<typename Source::A, typename Source::B>(sums, n0, g.N, row, bias);
+        Product::store<typename Source::A, typename Source::B>(sums, n0, g.N, row, {bias, g.relu});
     }
 }
 

@@ -72,7 +72,7 @@ struct Multiplier<FMA> {
     // As on tensor cores.
     template <class A, class B, class Row>
     static __device__ __forceinline__ void store(
-        const Sums& sums, int n0, int N, const Row& row, const REAL* bias_or_null) {
+        const Sums& sums, int n0, int N, const Row& row, const Epilogue& epilogue) {
 #pragma unroll
         for (int i = 0; i < FMA_ROWS; ++i) {
             auto to = row(warp_row() + own<A>(i, lane_m(), FMA_LANES_M));
@@ -81,8 +81,8 @@ struct Multiplier<FMA> {
             for (int j = 0; j < FMA_COLUMNS; j += 2) {
                 int n = n0 + warp_column() + own<B>(j, lane_n(), FMA_LANES_N);
                 int next = n0 + warp_column() + own<B>(j + 1, lane_n(), FMA_LANES_N);
-                float first = sums.of[i][j] + bias_at(bias_or_null, n, N);
-                float second = sums.of[i][j + 1] + bias_at(bias_or_null, next, N);
+                float first = epilogue(sums.of[i][j], n, N);
+                float second = epilogue(sums.of[i][j + 1], next, N);
                 if (!B::ALONG_DEPTH) {
                     store_pair(to, n, N, first, second);
                 } else {

@@ -109,10 +109,10 @@ struct Multiplier<MMA> {
     }
 
     // Writes this warp's part of the tile, as far as it lies in C. row(m) is the address of row m of the tile, or null
-    // outside; the tile's first column is column n0 of N; a bias is added to each column.
+    // outside; the tile's first column is column n0 of N.
     template <class A, class B, class Row>
     static __device__ __forceinline__ void store(
-        const Sums& sums, int n0, int N, const Row& row, const REAL* bias_or_null) {
+        const Sums& sums, int n0, int N, const Row& row, const Epilogue& epilogue) {
         int lane = threadIdx.x % WARP;
 #pragma unroll
         for (int i = 0; i < MMA_ROWS; ++i) {
@@ -124,8 +124,7 @@ struct Multiplier<MMA> {
                 for (int j = 0; j < MMA_COLUMNS; ++j) {
                     int n = n0 + warp_column() + j * 8 + lane % 4 * 2;
                     const float* pair = &sums.of[i][j][below * 2];
-                    float first = pair[0] + bias_at(bias_or_null, n, N);
-                    store_pair(to, n, N, first, pair[1] + bias_at(bias_or_null, n + 1, N));
+                    store_pair(to, n, N, epilogue(pair[0], n, N), epilogue(pair[1], n + 1, N));
                 }
             }
         }

@@ -127,10 +127,17 @@ struct Lines {
 template <Arithmetic ARITHMETIC>
 struct Multiplier;
 
-// What is added to column n of N.
-__device__ __forceinline__ float bias_at(const REAL* bias_or_null, int n, int N) {
-    return bias_or_null && n < N ? (float)bias_or_null[n] : 0;
-}
+// What becomes of the sums of a product before they are stored: a bias per column is added, and ReLU clips them.
+struct Epilogue {
+    const REAL* bias_or_null;
+    int relu;
+
+    // For column n of N.
+    __device__ __forceinline__ float operator()(float sum, int n, int N) const {
+        sum += bias_or_null && n < N ? (float)bias_or_null[n] : 0;
+        return relu ? rectified(sum) : sum;
+    }
+};
 
 // Writes two neighbours, as far as they lie below `end`, and in one access where they are aligned to it.
 template <class OUT>

@@ -212,7 +212,7 @@ def test_functions_have_the_signature_of_their_op(name):
     theirs = [
         (rename.get(p.name, p.name), p.default)
         for p in op.values()
-        if p.name not in ("layout", "allow_tf32", "input_size", "num_batches_tracked")
+        if p.name not in ("layout", "allow_tf32", "activation", "input_size", "num_batches_tracked")
     ]
     refused = ("inplace", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
     ours = [(p.name, p.default) for p in wrapper.values() if p.name not in refused]

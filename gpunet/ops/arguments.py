@@ -12,12 +12,14 @@ from gpunet import backend
 from gpunet.errors import layout_message
 
 __all__ = [
+    "activation",
     "conversion",
     "input_size",
     "integer",
     "integers",
     "is_read_only",
     "missing",
+    "refuse_activation",
     "require_writable",
     "shape_of",
     "to_one_dtype",
@@ -42,6 +44,27 @@ def integers(op: str, name: str, values: Any) -> tuple[int, ...]:
         return tuple(map(operator.index, values))
     except TypeError:
         raise TypeError(f"{op}: {name} must be a tuple of ints, got {values!r}") from None
+
+
+def activation(op: str, name: str | None) -> str | None:
+    """Return the name of an activation that is computed together with an op: "relu", or None.
+
+    >>> activation("linear", "relu")
+    'relu'
+    """
+    if name not in (None, "relu"):
+        expected, hint = f'"relu" or None, got {name!r}', "leave it out, and call the activation on the result"
+        problem = "this activation cannot be computed in the same pass."
+        raise ValueError(layout_message(op, problem, expected=expected, hint=hint))
+    return name
+
+
+def refuse_activation(op: str, name: str | None) -> None:
+    """Raise for a gradient that is asked to go through an activation."""
+    if name is not None:
+        problem, expected = "gradients do not go through the activation.", f"no activation, got {name!r}"
+        hint = f"gy = {name}.grad(gy, y) first; {op}.grad(gy, ...) without activation then"
+        raise ValueError(layout_message(f"{op}.grad", problem, expected=expected, hint=hint))
 
 
 def shape_of(x: Any) -> tuple[int, ...]:

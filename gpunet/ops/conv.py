@@ -53,7 +53,7 @@ class Convolution(Op):
         """Return the sizes of the convolution behind a call."""
         raise NotImplementedError
 
-    def make(self, by: Products, be: Backend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
+    def make(self, by: Products, be: Backend, y: Array, x: Array, w: Array, b: Array | None, **attrs: Any) -> None:
         """Fill y."""
         raise NotImplementedError
 
@@ -64,13 +64,13 @@ class Convolution(Op):
         raise NotImplementedError
 
     def reference(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, **attrs: Any) -> None:
-        self.make(REFERENCE, be, y, x, w, b, self.geometry(x.shape, w.shape, **attrs))
+        self.make(REFERENCE, be, y, x, w, b, **attrs)
 
     def cpu(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, **attrs: Any) -> None:
-        self.make(CPU, be, y, x, w, b, self.geometry(x.shape, w.shape, **attrs))
+        self.make(CPU, be, y, x, w, b, **attrs)
 
     def cuda(self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, **attrs: Any) -> None:
-        self.make(Cuda(attrs["allow_tf32"]), be, y, x, w, b, self.geometry(x.shape, w.shape, **attrs))
+        self.make(Cuda(attrs["allow_tf32"]), be, y, x, w, b, **attrs)
 
     def grad_reference(
         self, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, **attrs: Any
@@ -124,6 +124,8 @@ class Conv(Convolution):
         groups: number of groups; divides C and O.
         layout: memory layout of y, "contiguous" or "channels_last"; that of x by default.
         allow_tf32: on a GPU, round float32 factors to TF32 (10 bits of mantissa) for tensor cores; sums stay float32.
+        activation: "relu" clips y in the same pass, with the bits of `relu(y)`; gradients then go through `relu.grad`
+            first, and through this op without an activation.
 
     Returns:
         (N, O, *out), dtype of x, with out = (size + 2*padding - dilation*(window - 1) - 1) // stride + 1.
@@ -158,6 +160,7 @@ class Conv(Convolution):
         groups: int = 1,
         layout: Layout | None = None,
         allow_tf32: bool = False,
+        activation: str | None = None,
     ) -> tuple[tuple[Array, Array, Array | None], dict[str, Any]]:
         attrs = {
             "stride": self.per_axis("stride", stride, 1),
@@ -166,11 +169,19 @@ class Conv(Convolution):
             "groups": arguments.integer(self.__name__, "groups", groups),
             "layout": layout,
             "allow_tf32": bool(allow_tf32),
+            "activation": arguments.activation(self.__name__, activation),
         }
         return (x, w, b), attrs
 
     def geometry(
-        self, x_shape: tuple[int, ...], w_shape: tuple[int, ...], *, layout: Any, allow_tf32: bool, **window: Any
+        self,
+        x_shape: tuple[int, ...],
+        w_shape: tuple[int, ...],
+        *,
+        layout: Any,
+        allow_tf32: bool,
+        activation: str | None = None,
+        **window: Any,
     ) -> Geometry:
         return _geometry(x_shape, w_shape, **window)
 
@@ -183,6 +194,7 @@ class Conv(Convolution):
         groups: int,
         layout: Any,
         allow_tf32: bool = False,
+        activation: str | None = None,
         **window: Any,
     ) -> tuple[Out]:
         self.check_axes(x, w, b)
@@ -216,8 +228,8 @@ class Conv(Convolution):
             )
         return (like(x, (x.shape[0], w.shape[0], *g.out_size[3 - self.spatial :]), layout),)
 
-    def make(self, by: Products, be: Backend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
-        by.forward(be, y, x, w, b, g)
+    def make(self, by: Products, be: Backend, y: Array, x: Array, w: Array, b: Array | None, **attrs: Any) -> None:
+        by.forward(be, y, x, w, b, self.geometry(x.shape, w.shape, **attrs), attrs["activation"] == "relu")
 
     def make_gradients(
         self, by: Products, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, g: Geometry
@@ -228,6 +240,7 @@ class Conv(Convolution):
             by.weight_gradient(be, gw, gb, gy, x, g)
 
     def infer_grad(self, gy: Array, x: Array, w: Array, **attrs: Any) -> tuple[Out, Out, Out]:
+        arguments.refuse_activation(self.__name__, attrs["activation"])
         expected = self.infer(x, w, None, **attrs)[0]
         self.require_saved(expected.shape, expected.dtype, gy=gy)
         return like(x), like(w), Out(w.shape[:1], w.dtype)

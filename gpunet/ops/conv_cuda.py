@@ -82,9 +82,11 @@ class Cuda(Products):
             return _TILED[choice.kernel](choice)
         return _SPECIAL.get(choice.kernel, PLAIN)
 
-    def forward(self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
+    def forward(
+        self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry, relu: bool = False
+    ) -> None:
         """Fill y."""
-        self._kernels(be, "forward", g, y.dtype).forward(be, y, x, w, b, g)
+        self._kernels(be, "forward", g, y.dtype).forward(be, y, x, w, b, g, relu)
 
     def input_gradient(self, be: KernelBackend, gx: Array, gy: Array, w: Array, b: Array | None, g: Geometry) -> None:
         """Fill gx."""

@@ -9,6 +9,7 @@ import numpy as np
 from gpunet.backend import Array
 from gpunet.backend.dtypes import accumulator
 from gpunet.backend.kernel_backend import KernelBackend
+from gpunet.ops.activation import relu as rectify
 from gpunet.ops.conv_products import Products
 from gpunet.ops.conv_slabs import MOST_SHARED, balanced, launch_strips, launch_weights
 from gpunet.ops.geometry import Geometry, Triple
@@ -30,8 +31,12 @@ class Depthwise(Products):
             return False
         return product == "weight_gradient" or _rows(product, g) * _WIDEST <= MOST_SHARED
 
-    def forward(self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
+    def forward(
+        self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry, relu: bool = False
+    ) -> None:
         self._launch(be, "depthwise_forward", (y, x, w, b), g.out_size, g, _rows("forward", g))
+        if relu:
+            rectify.cuda(be, y, y)
 
     def input_gradient(self, be: KernelBackend, gx: Array, gy: Array, w: Array, b: Array | None, g: Geometry) -> None:
         self._launch(be, "depthwise_backward_input", (gx, gy, w, b), g.in_size, g, _rows("input_gradient", g))
@@ -42,7 +47,7 @@ class Depthwise(Products):
         bytes_of_thread = rows * per_thread * accumulator(out.dtype).itemsize
         most = min(_LINE // (per_thread * out.itemsize), MOST_SHARED // bytes_of_thread)
         threads = balanced(out.shape[1] // per_thread, most)
-        launch_strips(be, _FILE, kernel, arrays, size, g, threads, threads[0] * bytes_of_thread, per_thread)
+        launch_strips(be, _FILE, kernel, arrays, size, g, threads, threads[0] * bytes_of_thread, per_thread, per_thread)
 
     def weight_gradient(self, be: KernelBackend, gw: Any, gb: Any, gy: Array, x: Array, g: Geometry) -> None:
         per_thread = _per_thread(g, gy.dtype, _MOST_SUMMED)

@@ -28,12 +28,14 @@ class Direct:
         narrow = g.groups == 1 and g.channels <= _MOST_CHANNELS
         return narrow and (product == "weight_gradient" or (product == "forward" and _eights(g, _WIDEST) > 0))
 
-    def forward(self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
+    def forward(
+        self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry, relu: bool = False
+    ) -> None:
         """Fill y."""
         size = accumulator(y.dtype).itemsize
         per_block, across = balanced(blocks(g.outputs, _OUTPUTS), _eights(g, size))
         shared = _rows(g) * (per_block * _OUTPUTS + _SPARE) * size
-        launch_strips(be, _FILE, "direct_forward", (y, x, w, b), g.out_size, g, (per_block, across), shared)
+        launch_strips(be, _FILE, "direct_forward", (y, x, w, b), g.out_size, g, (per_block, across), shared, int(relu))
 
     def weight_gradient(self, be: KernelBackend, gw: Any, gb: Any, gy: Array, x: Array, g: Geometry) -> None:
         """Fill gw and gb, as far as they are given."""

@@ -32,9 +32,11 @@ class Halo:
             return ()
         return tuple(tile for tile in HALO_TILES if _shared_bytes(tile, product, g, dtype) <= be.max_shared_bytes)
 
-    def forward(self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
+    def forward(
+        self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry, relu: bool = False
+    ) -> None:
         """Fill y."""
-        self._convolve(be, "forward", y, x, w, b, g, g.out_size, g.outputs)
+        self._convolve(be, "forward", y, x, w, b, g, g.out_size, g.outputs, int(relu))
 
     def input_gradient(self, be: KernelBackend, gx: Array, gy: Array, w: Array, b: Array | None, g: Geometry) -> None:
         """Fill gx."""
@@ -51,6 +53,7 @@ class Halo:
         g: Geometry,
         size: Triple,
         made: int,
+        *epilogue: int,
     ) -> None:
         tile = self._tile
         tiles = g.batch * size[0] * blocks(size[1], tile.rows // _TILE_COLUMNS) * blocks(size[2], _TILE_COLUMNS)
@@ -62,7 +65,7 @@ class Halo:
         x, w = (be.dense(array, CHANNELS_LAST, ALIGNMENT) for array in (x, w))
         kernel = "halo_conv_forward" if product == "forward" else "halo_conv_backward_input"
         with be.dense_output(out, CHANNELS_LAST) as dense:
-            args = (dense, x, w, bias, window_struct(be, g))
+            args = (dense, x, w, bias, *epilogue, window_struct(be, g))
             macros = {"REAL": out.dtype, "HALO_TILE": tile.macro}
             be.launch("conv_halo.cu", kernel, grid, tile.threads, args, shared=shared, **macros)
 

@@ -7,6 +7,7 @@ from typing import Any
 from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array
 from gpunet.backend.dtypes import accumulator
 from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.ops.activation import relu as rectify
 from gpunet.ops.conv_products import Products
 from gpunet.ops.geometry import Geometry, window_struct
 from gpunet.ops.reduce import sum_partials, sum_to_channels
@@ -21,9 +22,13 @@ _MIN_PIXELS_PER_SPLIT = 512
 class Plain(Products):
     """Implicit GEMM on channels-last memory; the oracle of the faster kernels."""
 
-    def forward(self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
+    def forward(
+        self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry, relu: bool = False
+    ) -> None:
         grid = (blocks(g.out_pixels, _TILE), blocks(g.outputs // g.groups, _TILE), g.groups)
         self._launch(be, "conv_forward", grid, y, x, w, b, g)
+        if relu:
+            rectify.cuda(be, y, y)
 
     def input_gradient(self, be: KernelBackend, gx: Array, gy: Array, w: Array, b: Array | None, g: Geometry) -> None:
         grid = (blocks(g.in_pixels, _TILE), blocks(g.channels // g.groups, _TILE), g.groups)

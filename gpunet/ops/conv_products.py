@@ -3,7 +3,7 @@
 By kernels they are in conv_cuda.py.
 All take a `Geometry` of the convolution, and arrays of any strides:
 
-    forward           y  = x convolved with w, plus b
+    forward           y  = x convolved with w, plus b, clipped by ReLU if that is wanted
     input_gradient    gx = gy spread back over the inputs by w, plus b: also the forward of transposed convolution
     weight_gradient   gw = what gy and x say about w, and gb = gy summed over all but channels, each if wanted
 """
@@ -28,7 +28,7 @@ class Products(abc.ABC):
     """One way to compute the three products; biases and weight gradients may be None."""
 
     @abc.abstractmethod
-    def forward(self, be: Any, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
+    def forward(self, be: Any, y: Array, x: Array, w: Array, b: Array | None, g: Geometry, relu: bool = False) -> None:
         """Fill y."""
 
     @abc.abstractmethod
@@ -43,14 +43,17 @@ class Products(abc.ABC):
 class _Reference(Products):
     """Plain sums over taps, on any array library."""
 
-    def forward(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
+    def forward(
+        self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry, relu: bool = False
+    ) -> None:
         padded, w5 = _padded(be, with_three_axes(x), g), with_three_axes(w)
         total = be.xp.zeros((g.batch, g.outputs, *g.out_size), y.dtype)
         for tap, outs, channels, at in _walk(g):
             kernel = w5[(outs, slice(None), *tap)][None, :, :, None, None, None]
             patch = padded[(slice(None), channels, *at)][:, None]
             total[:, outs] = total[:, outs] + be.xp.sum(patch * kernel, axis=2)
-        y[...] = _plus(total, b).reshape(y.shape)
+        total = _plus(total, b)
+        y[...] = (be.xp.maximum(total, 0) if relu else total).reshape(y.shape)
 
     def input_gradient(self, be: Backend, gx: Array, gy: Array, w: Array, b: Array | None, g: Geometry) -> None:
         w5, gy5 = with_three_axes(w), with_three_axes(gy)
@@ -76,9 +79,11 @@ class _Reference(Products):
 class _Cpu(Products):
     """Blocked im2col and BLAS on channels-last memory."""
 
-    def forward(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
+    def forward(
+        self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry, relu: bool = False
+    ) -> None:
         with be.dense_output(y, CHANNELS_LAST) as out:
-            im2col.forward(channels_last_memory(out), _memory(be, x), _memory(be, w), b, g)
+            im2col.forward(channels_last_memory(out), _memory(be, x), _memory(be, w), b, g, relu)
 
     def input_gradient(self, be: Backend, gx: Array, gy: Array, w: Array, b: Array | None, g: Geometry) -> None:
         with be.dense_output(gx, CHANNELS_LAST) as out:

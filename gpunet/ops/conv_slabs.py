@@ -39,7 +39,8 @@ def launch_strips(
     g: Geometry,
     threads: tuple[int, int],
     shared: int,
-    per_thread: int | None = None,
+    asked: int,
+    per_thread: int = 1,
 ) -> None:
     """Make images of pixels, strip by strip.
 
@@ -50,17 +51,17 @@ def launch_strips(
         g: the convolution.
         threads: how many threads of a block share the channels of a pixel, and how many blocks.
         shared: bytes of shared memory.
-        per_thread: channels that a thread reads at once, where the kernel asks.
+        asked: the kernel's last argument.
+        per_thread: channels that a thread reads at once.
     """
     out, x, w, b = arrays
     lanes = _THREADS // threads[0]
     strips = g.batch * size[0] * size[1] * blocks(size[2], _COLUMNS)
     per_slab = lanes * max(1, blocks(strips, lanes * blocks(_WANTED_BLOCKS, threads[1])))
-    x = be.dense(x, CHANNELS_LAST, (per_thread or 1) * x.itemsize)
+    x = be.dense(x, CHANNELS_LAST, per_thread * x.itemsize)
     bias = None if b is None else be.dense(b, CONTIGUOUS)
-    asked = () if per_thread is None else (per_thread,)
     with be.dense_output(out, CHANNELS_LAST) as dense:
-        args = (dense, x, be.dense(w, CHANNELS_LAST), bias, window_struct(be, g), per_slab, *asked)
+        args = (dense, x, be.dense(w, CHANNELS_LAST), bias, window_struct(be, g), per_slab, asked)
         grid = blocks(strips, per_slab), threads[1]
         be.launch(file, kernel, grid, (threads[0], lanes), args, shared=shared, REAL=out.dtype)
 

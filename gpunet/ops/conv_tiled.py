@@ -31,11 +31,13 @@ class Tiled(Products):
         channels, outputs = g.channels // g.groups, g.outputs // g.groups
         return channels % chunk == 0 and (product == "forward" or outputs % chunk == 0)
 
-    def forward(self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
+    def forward(
+        self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry, relu: bool = False
+    ) -> None:
         """Fill y."""
         outputs = g.outputs // g.groups
         grid = (blocks(g.out_pixels, self._tile.rows), blocks(outputs, self._tile.columns), g.groups)
-        self._gather(be, "tiled_conv_forward", grid, y, x, w, b, g)
+        self._gather(be, "tiled_conv_forward", grid, y, x, w, b, g, int(relu))
 
     def input_gradient(self, be: KernelBackend, gx: Array, gy: Array, w: Array, b: Array | None, g: Geometry) -> None:
         """Fill gx."""
@@ -54,11 +56,12 @@ class Tiled(Products):
         w: Array,
         b: Array | None,
         g: Geometry,
+        *epilogue: int,
     ) -> None:
         bias = None if b is None else be.dense(b, CONTIGUOUS)
         x, w = (be.dense(array, CHANNELS_LAST, ALIGNMENT) for array in (x, w))
         with be.dense_output(out, CHANNELS_LAST) as dense:
-            self._launch(be, kernel, grid, (dense, x, w, bias, window_struct(be, g)), out.dtype)
+            self._launch(be, kernel, grid, (dense, x, w, bias, *epilogue, window_struct(be, g)), out.dtype)
 
     def weight_gradient(self, be: KernelBackend, gw: Any, gb: Any, gy: Array, x: Array, g: Geometry) -> None:
         """Fill gw from splits of the output pixels; gb is not made here."""
@@ -72,7 +75,7 @@ class Tiled(Products):
             grid = (blocks(outputs, tile.rows), blocks(weights, tile.columns), g.groups * splits)
             self._launch(be, "tiled_conv_backward_weight", grid, args, gw.dtype)
             if partials is not None:
-                sum_splits(be, out, partials, None, 1)
+                sum_splits(be, out, partials)
 
     def _launch(self, be: KernelBackend, kernel: str, grid: Any, args: tuple[Any, ...], dtype: np.dtype[Any]) -> None:
         tile = self._tile

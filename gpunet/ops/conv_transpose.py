@@ -143,8 +143,8 @@ class ConvTranspose(Convolution):
         self.require_saved(expected.shape, expected.dtype, gy=gy)
         return like(x), like(w), Out(expected.shape[1:2], w.dtype)
 
-    def make(self, by: Products, be: Backend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry) -> None:
-        by.input_gradient(be, y, x, w, b, g)
+    def make(self, by: Products, be: Backend, y: Array, x: Array, w: Array, b: Array | None, **attrs: Any) -> None:
+        by.input_gradient(be, y, x, w, b, self.geometry(x.shape, w.shape, **attrs))
 
     def make_gradients(
         self, by: Products, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, g: Geometry

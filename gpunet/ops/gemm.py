@@ -13,6 +13,7 @@ from gpunet.backend import Array
 from gpunet.backend.kernel_backend import KernelBackend, blocks
 from gpunet.backend.layout import coalesce
 from gpunet.ops import choices, tiles
+from gpunet.ops.activation import relu as rectify
 from gpunet.ops.choices import Problem
 
 __all__ = ["gemm", "problem_of", "transposed"]
@@ -21,8 +22,16 @@ _TILE = 64  # as in kernels/gemm.cuh
 _MOST_LAYERS = 65535  # of a grid, along its last axis
 
 
-def gemm(be: KernelBackend, c: Array, a: Array, b: Array, bias: Array | None = None, allow_tf32: bool = False) -> None:
-    """c = a @ b + bias, for contiguous c (..., M, N), a (..., M, K) and b (..., K, N), whose batches broadcast.
+def gemm(
+    be: KernelBackend,
+    c: Array,
+    a: Array,
+    b: Array,
+    bias: Array | None = None,
+    allow_tf32: bool = False,
+    relu: bool = False,
+) -> None:
+    """c = a @ b + bias, clipped by ReLU if that is wanted, for contiguous c (..., M, N), a (..., M, K) and b (..., K, N), whose batches broadcast.
 
     Operands whose rows or columns have no gaps are read in place; for kernels with tiles these must also begin at
     multiples of 16 bytes. Others are copied.
@@ -43,9 +52,11 @@ def gemm(be: KernelBackend, c: Array, a: Array, b: Array, bias: Array | None = N
     for first in range(0, batches, step):
         part = results[first : first + step]
         if tiled:
-            _tiled(be, part, operands, bias, first, choice.tile, splits, per_split)
+            _tiled(be, part, operands, bias, first, relu, choice.tile, splits, per_split)
         else:
             _plain(be, part, operands, bias, first)
+    if relu and not tiled:
+        rectify.cuda(be, c, c)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +143,7 @@ def _tiled(
     x: _Operands,
     bias: Array | None,
     first: int,
+    relu: bool,
     tile: tiles.Tile,
     splits: int,
     per_split: int,
@@ -139,7 +151,7 @@ def _tiled(
     """Multiply in tiles, in splits of the depth where the tiles alone are too few for a GPU."""
     (batches, m, n) = c.shape
     partials = be.empty((splits, c.size), np.float32) if splits > 1 else None
-    given = {"M": m, "N": n, "K": x.depth, "per_split": per_split, "batches": batches, "first": first}
+    given = {"M": m, "N": n, "K": x.depth, "per_split": per_split, "batches": batches, "first": first, "relu": relu}
     sizes = be.struct("gemm_tiled.cu", "Matrices", a_line=x.steps[0], b_line=x.steps[1], **given)
     results = (c, None, x.a, x.b, bias) if partials is None else (None, partials, x.a, x.b, None)
     be.launch(
@@ -153,4 +165,4 @@ def _tiled(
         TILE=tile.macro,
     )
     if partials is not None:
-        tiles.sum_splits(be, c, partials, bias, n)
+        tiles.sum_splits(be, c, partials, bias, n, relu)

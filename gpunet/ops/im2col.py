@@ -178,9 +178,15 @@ def _group(index: int, count: int, groups: int) -> slice:
 
 
 def _convolve(
-    y: Array, x: Array, kernels: Sequence[Array], bias: Array | None, g: Geometry, spread: Triple = (1, 1, 1)
+    y: Array,
+    x: Array,
+    kernels: Sequence[Array],
+    bias: Array | None,
+    g: Geometry,
+    spread: Triple = (1, 1, 1),
+    relu: bool = False,
 ) -> None:
-    """y = columns of x @ kernels[group] + bias, block by block."""
+    """y = columns of x @ kernels[group] + bias, perhaps clipped by ReLU, block by block."""
     limits = _ROWS, _LEAST_BYTES, _MOST_BYTES
     blocks = _blocks(g, g.taps * g.channels // g.groups, x.itemsize, limits, spread)
     line = None if bias is None else np.tile(bias, g.out_size[2])  # NumPy adds long rows faster
@@ -195,15 +201,17 @@ def _convolve(
         if line is not None:
             lines = rows.reshape(-1, block.pixels[3] * g.outputs)
             lines += line[: lines.shape[1]]
+        if relu:
+            np.maximum(rows, 0, out=rows)
 
     if y.size:
         blas.parallel(len(blocks), work)
 
 
-def forward(y: Array, x: Array, w: Array, bias: Array | None, g: Geometry) -> None:
-    """y = x convolved with w, plus bias."""
+def forward(y: Array, x: Array, w: Array, bias: Array | None, g: Geometry, relu: bool = False) -> None:
+    """y = x convolved with w, plus bias, clipped by ReLU if that is wanted."""
     flat = w.reshape(g.outputs, math.prod(w.shape[1:]))
-    _convolve(y, x, [flat[_group(i, g.outputs, g.groups)].T for i in range(g.groups)], bias, g)
+    _convolve(y, x, [flat[_group(i, g.outputs, g.groups)].T for i in range(g.groups)], bias, g, relu=relu)
 
 
 def input_gradient(gx: Array, gy: Array, w: Array, g: Geometry, bias: Array | None = None) -> None:

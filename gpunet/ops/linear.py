@@ -10,6 +10,7 @@ import numpy as np
 from gpunet.backend import CONTIGUOUS, Array, Backend, blas
 from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.errors import ShapeError
+from gpunet.ops import arguments
 from gpunet.ops.base import Op, Out
 from gpunet.ops.gemm import gemm
 from gpunet.ops.reduce import sum_to_channels
@@ -27,6 +28,8 @@ class Linear(Op):
         w: (out_features, in_features), dtype of x.
         b: (out_features,), or None for no bias.
         allow_tf32: on a GPU, round float32 factors to TF32 (10 bits of mantissa) for tensor cores; sums stay float32.
+        activation: "relu" clips y in the same pass, with the bits of `relu(y)`; gradients then go through `relu.grad`
+            first, and through this op without an activation.
 
     Returns:
         (..., out_features), dtype of x, contiguous.
@@ -47,9 +50,16 @@ class Linear(Op):
     axes = {"x": "ND", "w": "OD", "b": "O", "gy": "NO"}
 
     def bind(
-        self, x: Array, w: Array, b: Array | None = None, *, allow_tf32: bool = False
+        self,
+        x: Array,
+        w: Array,
+        b: Array | None = None,
+        *,
+        allow_tf32: bool = False,
+        activation: str | None = None,
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return (x, w, b), {"allow_tf32": bool(allow_tf32)}
+        activation = arguments.activation(self.__name__, activation)
+        return (x, w, b), {"allow_tf32": bool(allow_tf32), "activation": activation}
 
     def infer(self, x: Array, w: Array, b: Array | None, **attrs: Any) -> tuple[Out]:
         self.require_floats(x=x, w=w, b=b)
@@ -67,21 +77,30 @@ class Linear(Op):
             raise self.error(ShapeError, "the bias does not match the weight.", expected="(O,)", w=w, b=b)
         return (Out((*x.shape[:-1], w.shape[0]), x.dtype),)
 
-    def reference(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, **attrs: Any) -> None:
+    def reference(
+        self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, *, activation: str | None, **attrs: Any
+    ) -> None:
         y[...] = be.xp.sum(x[..., None, :] * w, axis=-1)
         if b is not None:
             y[...] = y + b
+        if activation:
+            y[...] = be.xp.maximum(y, 0)
 
-    def cpu(self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, **attrs: Any) -> None:
+    def cpu(
+        self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, *, activation: str | None, **attrs: Any
+    ) -> None:
         blas.matmul(_rows(be, x), w.T, out=_rows(be, y))
         if b is not None:
             y += b
+        if activation:
+            np.maximum(y, 0, out=y)
 
-    def cuda(self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, *, allow_tf32: bool) -> None:
-        bias = None if b is None else be.dense(b, CONTIGUOUS)
-        gemm(be, _rows(be, y), _rows(be, x), w.T, bias, allow_tf32)
+    def cuda(self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, **attrs: Any) -> None:
+        bias, relu = None if b is None else be.dense(b, CONTIGUOUS), attrs["activation"] == "relu"
+        gemm(be, _rows(be, y), _rows(be, x), w.T, bias, attrs["allow_tf32"], relu)
 
     def infer_grad(self, gy: Array, x: Array, w: Array, **attrs: Any) -> tuple[Out, Out, Out]:
+        arguments.refuse_activation(self.__name__, attrs["activation"])
         expected = self.infer(x, w, None)[0]
         self.require_saved(expected.shape, expected.dtype, gy=gy)
         return Out(x.shape, x.dtype), Out(w.shape, w.dtype), Out(w.shape[:1], w.dtype)
@@ -107,9 +126,9 @@ class Linear(Op):
             gb[...] = gradient.sum(axis=0, dtype=np.float64)  # NumPy adds rows one by one
 
     def grad_cuda(
-        self, be: KernelBackend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, *, allow_tf32: bool
+        self, be: KernelBackend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, **attrs: Any
     ) -> None:
-        gradient = _rows(be, gy)
+        gradient, allow_tf32 = _rows(be, gy), attrs["allow_tf32"]
         if gx is not None:
             gemm(be, _rows(be, gx), gradient, w, allow_tf32=allow_tf32)
         if gw is not None:

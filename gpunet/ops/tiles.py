@@ -88,7 +88,9 @@ def chunk(dtype: np.dtype[Any]) -> int:
     return ALIGNMENT // dtype.itemsize
 
 
-def sum_splits(be: KernelBackend, out: Array, partials: Array, bias: Array | None, columns: int) -> None:
-    """Fill dense `out` with the sum of partials (splits, size), in order, plus a bias per column."""
-    args = (out, partials, bias, out.size, columns, partials.shape[0])
+def sum_splits(
+    be: KernelBackend, out: Array, partials: Array, bias: Array | None = None, columns: int = 1, relu: bool = False
+) -> None:
+    """Fill dense `out` with the sum of partials (splits, size), in order, plus a bias per column; ReLU may clip it."""
+    args = (out, partials, bias, int(relu), out.size, columns, partials.shape[0])
     be.launch("gemm.cu", "sum_splits", blocks(out.size), 256, args, REAL=out.dtype)

@@ -24,7 +24,7 @@ KERNELS = {  # forward, input gradient, weight gradient
 def conv_case(op, x, w, b=True, by="plain", dense=(), bias_passes=1, splits=1, id="", **attrs):
     """Return a convolution's case, made `by` one kind of kernels.
 
-    Arrays named in `dense` (of x, w, y) lie channels-last without a copy.
+    Arrays named in `dense` (of x, w, y) lie channels-last without a copy. With an activation, there is no gradient.
     """
     tensor, tiled = by in ("tensor", "halo"), by in ("tensor", "halo", "fma")
     copies = {"copy_strided": 3 - len(dense)}
@@ -35,18 +35,21 @@ def conv_case(op, x, w, b=True, by="plain", dense=(), bias_passes=1, splits=1, i
     outputs = w[1] * attrs.get("groups", 1) if transposed else w[0]
     if tensor:
         attrs["allow_tf32"] = True
+    relu = {"relu_forward": 1} if "activation" in attrs and by in ("plain", "depthwise") else {}
     return Case(
         op,
         {"x": x, "w": w, "b": (outputs,) if b else None},
-        {to_outputs: 1, **copies},
-        {
+        {to_outputs: 1, **copies, **relu},
+        {}
+        if "activation" in attrs
+        else {
             "x": {to_inputs: 1, **copies},
             "w": {backward_weight: 1, **copies, **sums},
             **({"b": {"sum_axes": bias_passes, **({} if "y" in dense else {"copy_strided": 1})}} if b else {}),
         },
         attrs,
-        torch=lambda torch, x, w, b, allow_tf32=None, **attrs: getattr(torch.nn.functional, op.__name__)(
-            x, w, b, **attrs
+        torch=lambda torch, x, w, b, allow_tf32=None, activation="clone", **attrs: getattr(torch, activation)(
+            getattr(torch.nn.functional, op.__name__)(x, w, b, **attrs)
         ),
         id=id,
     )
@@ -242,7 +245,19 @@ TILED_CASES = [
     ),
 ]
 
-CASES = [*PLAIN_CASES, *DIRECT_CASES, *DEPTHWISE_CASES, *TILED_CASES]
+RELU_CASES = [
+    conv_case(ops.conv2d, *shapes, by=by, id=f"{by}-relu", activation="relu", **attrs)
+    for by, shapes, attrs in (
+        ("plain", ((2, 5, 7, 6), (5, 5, 3, 2)), {"stride": 2}),
+        ("direct", ((2, 3, 7, 6), (5, 3, 3, 2)), {}),
+        ("depthwise", ((2, 5, 6, 7), (5, 1, 3, 3)), {"groups": 5}),
+        ("fma", ((1, 16, 5, 6), (16, 16, 3, 2)), {}),
+        ("tensor", ((1, 16, 5, 6), (16, 16, 3, 2)), {"stride": 2}),
+        ("halo", ((1, 8, 6, 7), (8, 8, 3, 3)), {}),
+    )
+]
+
+CASES = [*PLAIN_CASES, *DIRECT_CASES, *DEPTHWISE_CASES, *TILED_CASES, *RELU_CASES]
 
 
 def infinity_goes_only_where_its_windows_are(be):

@@ -14,15 +14,19 @@ from tests.harness.case import Case, Special, assert_close
 
 
 def linear_case(x, w, b=True, forward=("gemm",), gx=("gemm",), gw=("gemm",), id="", **attrs):
-    """Return a case; `forward`, `gx` and `gw` name the kernels launched."""
+    """Return a case; `forward`, `gx` and `gw` name the kernels launched. With an activation, there is no gradient."""
     counts = {"x": dict.fromkeys(gx, 1), "w": dict.fromkeys(gw, 1), **({"b": {"sum_axes": 1}} if b else {})}
+    if "activation" in attrs:
+        counts = {}
     return Case(
         linear,
         {"x": x, "w": w, "b": w[:1] if b else None},
         dict.fromkeys(forward, 1),
         counts,
         attrs,
-        torch=lambda torch, x, w, b, **attrs: torch.nn.functional.linear(x, w, b),
+        torch=lambda torch, x, w, b, activation="clone", **attrs: getattr(torch, activation)(
+            torch.nn.functional.linear(x, w, b)
+        ),
         id=id,
     )
 
@@ -47,6 +51,17 @@ CASES = [
         allow_tf32=True,
     ),
     linear_case((6, 8), (7, 8), forward=("tiled_gemm_nt",), id="tensor-forward-only", allow_tf32=True),
+    linear_case((7, 5), (6, 5), forward=("gemm", "relu_forward"), id="relu", activation="relu"),
+    linear_case((3, 12), (20, 12), forward=("tiled_gemm_nt",), id="fma-relu", activation="relu"),
+    linear_case((6, 8), (7, 8), forward=("tiled_gemm_nt",), id="tensor-relu", allow_tf32=True, activation="relu"),
+    linear_case(
+        (5, 264),
+        (16, 264),
+        forward=("tiled_gemm_nt", "sum_splits"),
+        id="tensor-splits-relu",
+        allow_tf32=True,
+        activation="relu",
+    ),
 ]
 
 

@@ -88,8 +88,8 @@ class Conv(Layer):
         given, (stored, allow_tf32) = self.given, DTYPES[dtype]
         x_shape = (given["batch"], given["in"], *given["size"])
         w_shape = (given["out"], given["in"] // given["groups"], *given["kernel"])
-        two = {key: (given[key],) * 2 for key in ("stride", "padding", "dilation")}
-        g = conv2d.geometry(x_shape, w_shape, layout=None, allow_tf32=allow_tf32, groups=given["groups"], **two)
+        attrs = conv2d.bind(None, None, **{key: given[key] for key in ("stride", "padding", "dilation", "groups")})[1]
+        g = conv2d.geometry(x_shape, w_shape, **attrs)
         shapes = x_shape, (g.batch, g.outputs, *g.out_size[1:]), w_shape
         x, gy, w = (_numbers(be, shape, dtype, CHANNELS_LAST) for shape in shapes)
         by = conv_cuda.Cuda(allow_tf32)

@@ -1,0 +1,65 @@
+"""Products with an epilogue: the bits of the ops one after the other, by every kind of kernel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gpunet import ops
+from gpunet.ops.choices import Choice, force
+from gpunet.ops.tiles import FMA_TILES, HALO_TILES, MMA_TILES
+from tests.harness.case import FLOATS
+
+CHOICES = [
+    Choice("plain"),
+    Choice("tensor", MMA_TILES[-1], splits=1),
+    Choice("tensor", MMA_TILES[-1], splits=2),
+    Choice("fma", FMA_TILES[-1], splits=2),
+    Choice("halo", HALO_TILES[-1]),
+]
+CALLS = [
+    (ops.linear, (5, 40), (9, 40), {}),
+    (ops.conv1d, (2, 8, 11), (12, 8, 3), {"padding": 1}),
+    (ops.conv2d, (2, 3, 9, 8), (8, 3, 3, 3), {"stride": 2}),
+    (ops.conv2d, (2, 16, 9, 8), (8, 8, 3, 3), {"padding": 1, "groups": 2}),
+    (ops.conv2d, (1, 6, 5, 5), (6, 1, 3, 3), {"groups": 6}),
+    (ops.conv3d, (1, 8, 3, 4, 5), (8, 8, 2, 3, 2), {}),
+]
+
+
+def inputs(be, rng, x_shape, w_shape, dtype):
+    """Return x, w and b on a device."""
+    return [be.from_numpy(rng.standard_normal(shape).astype(dtype)) for shape in (x_shape, w_shape, w_shape[:1])]
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_relu_in_the_same_pass_gives_the_bits_of_relu_afterwards(be, dtype, rng):
+    for op, x_shape, w_shape, attrs in CALLS:
+        x, w, b = inputs(be, rng, x_shape, w_shape, dtype)
+        expected = be.to_numpy(ops.relu(op(x, w, b, **attrs, allow_tf32=True)))
+        found = be.to_numpy(op(x, w, b, **attrs, allow_tf32=True, activation="relu"))
+        assert found.tobytes() == expected.tobytes(), op
+        assert 0.2 < np.mean(found == 0) < 0.8
+
+
+@pytest.mark.only_backends("emulated", "cupy")
+@pytest.mark.parametrize("dtype", [np.float32, np.float16], ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: f"{choice.kernel}-{choice.splits}")
+def test_every_kind_of_kernel_gives_them(be, choice, dtype, rng):
+    with force(choice):
+        test_relu_in_the_same_pass_gives_the_bits_of_relu_afterwards(be, dtype, rng)
+
+
+def test_relu_lets_nan_pass(be):
+    x = np.array([[np.nan, 1], [1, -1]], np.float32)
+    y = ops.linear(be.from_numpy(x), be.from_numpy(np.ones((2, 2), np.float32)), activation="relu")
+    assert np.array_equal(be.to_numpy(y), [[np.nan, np.nan], [0, 0]], equal_nan=True)
+
+
+@pytest.mark.parametrize("op", [ops.linear, ops.conv2d])
+def test_what_cannot_be_fused_is_refused(op):
+    x = np.ones((1, 2) if op is ops.linear else (1, 2, 1, 1), np.float32)
+    with pytest.raises(ValueError, match=r"""or None, got 'gelu'\n.*call the activation on the result"""):
+        op(x, x, activation="gelu")
+    with pytest.raises(ValueError, match=r"gradients do not go through the activation.\n.*\n.*gy = relu.grad\(gy, y\)"):
+        op.grad(op(x, x), x, x, activation="relu")
