@@ -127,10 +127,10 @@ struct Halo {
 };
 
 // Each block makes tiles number blockIdx.x, blockIdx.x + gridDim.x, ... of 16 columns of pixels x Shape::N outputs of a
-// group; while it multiplies one patch, the next one is on its way.
-template <bool BACKWARD>
-__device__ __forceinline__ void convolve(
-    REAL* y, const REAL* x, const REAL* w, const REAL* bias, int relu, const Window& g) {
+// group; while it multiplies one patch, the next one is on its way. store(sums, halo, tile) writes what came of one,
+// whose first pixel is `tile`.
+template <bool BACKWARD, class Store>
+__device__ __forceinline__ void convolve(const REAL* x, const REAL* w, const Window& g, const Store& store) {
     extern __shared__ __align__(128) char shared[];
     Halo<BACKWARD> halo(g);
     const int(&size)[3] = halo.made_size();
@@ -141,7 +141,7 @@ __device__ __forceinline__ void convolve(
         tile.at[1] *= TILE_ROWS, tile.at[2] *= TILE_COLUMNS;
         return tile;
     };
-    int tiles = pixels(g.batch, tiles_of), first_output = halo.group * halo.outputs;
+    int tiles = pixels(g.batch, tiles_of);
     char* patches = shared + halo.weight_bytes();
     halo.copy_weights(shared, w);
     halo.copy_patch(patches, x, tile_at(blockIdx.x));
@@ -154,27 +154,98 @@ __device__ __forceinline__ void convolve(
         __syncthreads();  // weights and patch are complete
         Product::Sums sums = {};
         halo.multiply(sums, shared, patches + buffer * halo.patch_bytes());
-        Pixel tile = tile_at(number);
-        auto row = [&](int m) -> REAL* {
-            Pixel pixel = {tile.n, {tile.at[0], tile.at[1] + m / TILE_COLUMNS, tile.at[2] + m % TILE_COLUMNS}};
-            if (pixel.at[1] >= size[1] || pixel.at[2] >= size[2]) return nullptr;
-            return y + index_of(pixel, size) * halo.made_channels() + first_output;
-        };
-        using Lines = Slice<Shape::M, true>;
-        Product::store<Lines, Lines>(sums, halo.n0, halo.outputs, row, {bias ? bias + first_output : nullptr, relu});
+        store(sums, halo, tile_at(number));
         __syncthreads();  // everybody has read the patch before its place is taken
+    }
+}
+
+// Where the outputs of this group begin, or of its bias.
+template <class T, bool BACKWARD>
+__device__ __forceinline__ T* of_group(T* all_or_null, const Halo<BACKWARD>& halo) {
+    return all_or_null ? all_or_null + halo.group * halo.outputs : nullptr;
+}
+
+// Writes a tile.
+template <bool BACKWARD>
+__device__ __forceinline__ void store_tile(
+    REAL* y, const REAL* bias, int relu, const Product::Sums& sums, const Halo<BACKWARD>& halo, const Pixel& tile) {
+    const int(&size)[3] = halo.made_size();
+    auto row = [&](int m) -> REAL* {
+        Pixel pixel = {tile.n, {tile.at[0], tile.at[1] + m / TILE_COLUMNS, tile.at[2] + m % TILE_COLUMNS}};
+        if (pixel.at[1] >= size[1] || pixel.at[2] >= size[2]) return nullptr;
+        return of_group(y, halo) + index_of(pixel, size) * halo.made_channels();
+    };
+    using Lines = Slice<Shape::M, true>;
+    Product::store<Lines, Lines>(sums, halo.n0, halo.outputs, row, {of_group(bias, halo), relu});
+}
+
+// Writes the largest of each 2 x 2 pixels of a tile, and which one it is. Two of them lie side by side in lanes that
+// are 4 apart, once in the left half of a row of the tile and once in the right one: of such a pair, the lane with
+// the even column finishes the window on the left, the other one that on the right.
+__device__ __forceinline__ void store_pooled(REAL* y, unsigned char* winner, const REAL* bias, int relu,
+                                             const Product::Sums& sums, const Halo<false>& halo, const Pixel& tile) {
+    int column = threadIdx.x % WARP / 4, odd = column % 2;
+    Epilogue epilogue = {of_group(bias, halo), 0};
+    const int size[3] = {halo.g.out_size[0], halo.g.out_size[1] / 2, halo.g.out_size[2] / 2};
+#pragma unroll
+    for (int i = 0; i < MMA_ROWS; i += 2) {
+        Pixel pooled = {tile.n, {tile.at[0], (tile.at[1] + warp_row() / 16 + i) / 2,
+                                 (tile.at[2] + odd * 8 + column) / 2}};
+        bool exists = pooled.at[1] < size[1] && pooled.at[2] < size[2];
+        long long first = index_of(pooled, size) * halo.g.outputs;
+#pragma unroll
+        for (int j = 0; j < MMA_COLUMNS; ++j) {
+            int n = halo.n0 + warp_column() + j * 8 + threadIdx.x % 4 * 2;
+            float largest[2];
+            unsigned char number[2];
+#pragma unroll
+            for (int e = 0; e < 2; ++e) {
+                float window[4];  // rounded as they would be stored
+#pragma unroll
+                for (int row = 0; row < 2; ++row) {
+                    float left = REAL(epilogue(sums.of[i + row][j][e], n + e, halo.outputs));
+                    float right = REAL(epilogue(sums.of[i + row][j][2 + e], n + e, halo.outputs));
+                    float other = __shfl_xor_sync(ALL_LANES, odd ? left : right, 4);
+                    window[row * 2] = odd ? other : left;
+                    window[row * 2 + 1] = odd ? right : other;
+                }
+                largest[e] = window[0], number[e] = 0;
+#pragma unroll
+                for (int tap = 1; tap < 4; ++tap) {
+                    if (window[tap] > largest[e] || window[tap] != window[tap])
+                        largest[e] = window[tap], number[e] = tap;
+                }
+                if (relu) largest[e] = rectified(largest[e]);
+            }
+            if (!exists) continue;
+            store_pair(of_group(y, halo) + first, n, halo.outputs, largest[0], largest[1]);
+            store_pair(of_group(winner, halo) + first, n, halo.outputs, number[0], number[1]);
+        }
     }
 }
 
 // A block makes tiles of output pixels x output channels of one group, one after the other.
 extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) halo_conv_forward(
     REAL* y, const REAL* x, const REAL* w, const REAL* bias_or_null, int relu, Window g) {
-    convolve<false>(y, x, w, bias_or_null, relu, g);
+    convolve<false>(x, w, g, [&](const Product::Sums& sums, const Halo<false>& halo, const Pixel& tile) {
+        store_tile(y, bias_or_null, relu, sums, halo, tile);
+    });
+}
+
+// The same, but of each 2 x 2 output pixels only the largest is stored, then clipped by ReLU if that is wanted, and its
+// number in the window: the first of equal ones, the last NaN.
+extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) halo_conv_max_pool(
+    REAL* y, unsigned char* winner, const REAL* x, const REAL* w, const REAL* bias_or_null, int relu, Window g) {
+    convolve<false>(x, w, g, [&](const Product::Sums& sums, const Halo<false>& halo, const Pixel& tile) {
+        store_pooled(y, winner, bias_or_null, relu, sums, halo, tile);
+    });
 }
 
 // A block makes tiles of input pixels x input channels of one group, one after the other. With a bias it is the forward
 // of transposed convolution.
 extern "C" __global__ void __launch_bounds__(Shape::THREADS, 1) halo_conv_backward_input(
     REAL* gx, const REAL* gy, const REAL* w, const REAL* bias_or_null, Window g) {
-    convolve<true>(gx, gy, w, bias_or_null, 0, g);
+    convolve<true>(gy, w, g, [&](const Product::Sums& sums, const Halo<true>& halo, const Pixel& tile) {
+        store_tile(gx, bias_or_null, 0, sums, halo, tile);
+    });
 }

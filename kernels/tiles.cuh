@@ -140,8 +140,8 @@ struct Epilogue {
 };
 
 // Writes two neighbours, as far as they lie below `end`, and in one access where they are aligned to it.
-template <class OUT>
-__device__ __forceinline__ void store_pair(OUT* row, int n, int end, float first, float second) {
+template <class OUT, class T>
+__device__ __forceinline__ void store_pair(OUT* row, int n, int end, T first, T second) {
     Vector<OUT, 2> pair = {OUT(first), OUT(second)};
     if (n < end) store_vector(row + n, pair, end - n);
 }

@@ -27,6 +27,7 @@ from gpunet.ops.conv import (
     conv3d_input,
     conv3d_weight,
 )
+from gpunet.ops.conv_max_pool import conv2d_max_pool2d
 from gpunet.ops.conv_transpose import (
     conv_transpose1d,
     conv_transpose2d,
@@ -84,6 +85,7 @@ __all__ = [
     "conv1d_weight",
     "conv2d",
     "conv2d_input",
+    "conv2d_max_pool2d",
     "conv2d_weight",
     "conv3d",
     "conv3d_input",

@@ -88,6 +88,16 @@ class Cuda(Products):
         """Fill y."""
         self._kernels(be, "forward", g, y.dtype).forward(be, y, x, w, b, g, relu)
 
+    def max_pool(
+        self, be: KernelBackend, y: Array, winner: Array, x: Array, w: Array, b: Array | None, g: Geometry, relu: bool
+    ) -> bool:
+        """Fill y and winner from 2 x 2 pixels of the output each, if the kernel that is chosen for it can; say so."""
+        kernels = self._kernels(be, "forward", g, y.dtype)
+        if not isinstance(kernels, Halo):
+            return False
+        kernels.max_pool(be, y, winner, x, w, b, g, relu)
+        return True
+
     def input_gradient(self, be: KernelBackend, gx: Array, gy: Array, w: Array, b: Array | None, g: Geometry) -> None:
         """Fill gx."""
         self._kernels(be, "input_gradient", g, gx.dtype).input_gradient(be, gx, gy, w, b, g)

@@ -9,7 +9,7 @@ import numpy as np
 from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array
 from gpunet.backend.kernel_backend import KernelBackend, blocks
 from gpunet.ops.choices import Choice
-from gpunet.ops.geometry import Geometry, Triple, window_struct
+from gpunet.ops.geometry import Geometry, window_struct
 from gpunet.ops.tiles import ALIGNMENT, HALO_TILES, Tile
 
 __all__ = ["Halo"]
@@ -36,38 +36,45 @@ class Halo:
         self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry, relu: bool = False
     ) -> None:
         """Fill y."""
-        self._convolve(be, "forward", y, x, w, b, g, g.out_size, g.outputs, int(relu))
+        with be.dense_output(y, CHANNELS_LAST) as out:
+            self._convolve(be, "halo_conv_forward", "forward", (out,), x, w, b, g, int(relu))
+
+    def max_pool(
+        self, be: KernelBackend, y: Array, winner: Array, x: Array, w: Array, b: Array | None, g: Geometry, relu: bool
+    ) -> None:
+        """Fill y and channels-last winner from 2 x 2 pixels of the output each."""
+        with be.dense_output(y, CHANNELS_LAST) as out:
+            self._convolve(be, "halo_conv_max_pool", "forward", (out, winner), x, w, b, g, int(relu))
 
     def input_gradient(self, be: KernelBackend, gx: Array, gy: Array, w: Array, b: Array | None, g: Geometry) -> None:
         """Fill gx."""
-        self._convolve(be, "input_gradient", gx, gy, w, b, g, g.in_size, g.channels)
+        with be.dense_output(gx, CHANNELS_LAST) as out:
+            self._convolve(be, "halo_conv_backward_input", "input_gradient", (out,), gy, w, b, g)
 
     def _convolve(
         self,
         be: KernelBackend,
+        kernel: str,
         product: str,
-        out: Array,
+        outs: tuple[Array, ...],
         x: Array,
         w: Array,
         b: Array | None,
         g: Geometry,
-        size: Triple,
-        made: int,
-        *epilogue: int,
+        *relu: int,
     ) -> None:
         tile = self._tile
+        size, made = (g.out_size, g.outputs) if product == "forward" else (g.in_size, g.channels)
         tiles = g.batch * size[0] * blocks(size[1], tile.rows // _TILE_COLUMNS) * blocks(size[2], _TILE_COLUMNS)
         columns = blocks(made // g.groups, tile.columns)
-        shared = _shared_bytes(tile, product, g, out.dtype)
+        shared = _shared_bytes(tile, product, g, x.dtype)
         resident = MULTIPROCESSORS * (be.max_shared_bytes // shared)
         grid = (min(tiles, max(1, resident // (columns * g.groups))), columns, g.groups)
         bias = None if b is None else be.dense(b, CONTIGUOUS)
         x, w = (be.dense(array, CHANNELS_LAST, ALIGNMENT) for array in (x, w))
-        kernel = "halo_conv_forward" if product == "forward" else "halo_conv_backward_input"
-        with be.dense_output(out, CHANNELS_LAST) as dense:
-            args = (dense, x, w, bias, *epilogue, window_struct(be, g))
-            macros = {"REAL": out.dtype, "HALO_TILE": tile.macro}
-            be.launch("conv_halo.cu", kernel, grid, tile.threads, args, shared=shared, **macros)
+        args = (*outs, x, w, bias, *relu, window_struct(be, g))
+        macros = {"REAL": x.dtype, "HALO_TILE": tile.macro}
+        be.launch("conv_halo.cu", kernel, grid, tile.threads, args, shared=shared, **macros)
 
 
 def _shared_bytes(tile: Tile, product: str, g: Geometry, dtype: np.dtype[Any]) -> int:

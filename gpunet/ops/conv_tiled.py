@@ -56,12 +56,12 @@ class Tiled(Products):
         w: Array,
         b: Array | None,
         g: Geometry,
-        *epilogue: int,
+        *relu: int,
     ) -> None:
         bias = None if b is None else be.dense(b, CONTIGUOUS)
         x, w = (be.dense(array, CHANNELS_LAST, ALIGNMENT) for array in (x, w))
         with be.dense_output(out, CHANNELS_LAST) as dense:
-            self._launch(be, kernel, grid, (dense, x, w, bias, *epilogue, window_struct(be, g)), out.dtype)
+            self._launch(be, kernel, grid, (dense, x, w, bias, *relu, window_struct(be, g)), out.dtype)
 
     def weight_gradient(self, be: KernelBackend, gw: Any, gb: Any, gy: Array, x: Array, g: Geometry) -> None:
         """Fill gw from splits of the output pixels; gb is not made here."""

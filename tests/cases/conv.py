@@ -250,7 +250,7 @@ RELU_CASES = [
     for by, shapes, attrs in (
         ("plain", ((2, 5, 7, 6), (5, 5, 3, 2)), {"stride": 2}),
         ("direct", ((2, 3, 7, 6), (5, 3, 3, 2)), {}),
-        ("depthwise", ((2, 5, 6, 7), (5, 1, 3, 3)), {"groups": 5}),
+        ("depthwise", ((2, 5, 6, 7), (5, 1, 3, 3)), {"groups": 5, "dense": "w"}),
         ("fma", ((1, 16, 5, 6), (16, 16, 3, 2)), {}),
         ("tensor", ((1, 16, 5, 6), (16, 16, 3, 2)), {"stride": 2}),
         ("halo", ((1, 8, 6, 7), (8, 8, 3, 3)), {}),
@@ -355,10 +355,35 @@ def every_tile_with_a_halo(be):
         check_every_tile(be, "halo", "x", 132, 36)
 
 
+def pooled_in_the_same_pass(be):
+    """Sums of integers are exact: of small ones often equal, of larger ones in 16 bits equal once they are rounded."""
+    rng = np.random.default_rng(8)
+    for dtype, tile, most in zip((np.float32, np.float16, np.float32), TILED["halo"], (1, 12, 1), strict=True):
+        for x_shape, w_shape, attrs in (
+            ((2, 8, 7, 6), (8, 8, 3, 3), {"padding": 1}),
+            ((1, 8, 19, 37), (36, 8, 2, 2), {}),
+            ((2, 16, 10, 5), (24, 8, 3, 2), {"groups": 2, "dilation": (2, 1)}),
+        ):
+            shapes = (x_shape, w_shape, w_shape[:1])
+            x, w, b = (rng.integers(-most, most + 1, shape).astype(dtype) for shape in shapes)
+            x[0, 0, 4, 3] = np.nan
+            for activation, bias in ((None, b), ("relu", b), (None, None)):
+                how = {**attrs, "allow_tf32": True, "activation": activation}
+                expected = ops.conv2d_max_pool2d(x, w, bias, **how)
+                device = [array if array is None else be.from_numpy(array) for array in (x, w, bias)]
+                before = be.launched["halo_conv_max_pool"]
+                with force(Choice("halo", tile)):
+                    found = ops.conv2d_max_pool2d(*device, **how)
+                assert be.launched["halo_conv_max_pool"] == before + 1
+                for got, want in zip(found, expected, strict=True):
+                    assert np.array_equal(be.to_numpy(got), want, equal_nan=want.dtype == dtype), (x_shape, how)
+
+
 SPECIALS = [
     Special(tuple({name for names in KERNELS.values() for name in names}), infinity_goes_only_where_its_windows_are),
     Special((*KERNELS["direct"], *KERNELS["depthwise"]), blocks_go_round_their_slabs),
     Special((*KERNELS["tensor"], "sum_splits"), every_tile_of_tensor_cores),
     Special((*KERNELS["fma"], "sum_splits"), every_tile_by_multiply_adds),
     Special(KERNELS["halo"][:2], every_tile_with_a_halo),
+    Special(("halo_conv_max_pool",), pooled_in_the_same_pass),
 ]

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from gpunet import ops
+from gpunet.backend import layout_of
+from gpunet.errors import ShapeError
 from gpunet.ops.choices import Choice, force
 from gpunet.ops.tiles import FMA_TILES, HALO_TILES, MMA_TILES
 from tests.harness.case import FLOATS
@@ -63,3 +65,31 @@ def test_what_cannot_be_fused_is_refused(op):
         op(x, x, activation="gelu")
     with pytest.raises(ValueError, match=r"gradients do not go through the activation.\n.*\n.*gy = relu.grad\(gy, y\)"):
         op.grad(op(x, x), x, x, activation="relu")
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_pooling_in_the_same_pass_gives_the_bits_of_pooling_afterwards(be, layout, dtype, rng):
+    for x_shape, w_shape, attrs in (
+        ((2, 16, 9, 8), (8, 8, 3, 3), {"padding": 1, "groups": 2}),
+        ((2, 3, 9, 11), (8, 3, 3, 3), {"stride": 2}),
+        ((1, 8, 2, 3), (8, 8, 1, 1), {}),
+    ):
+        x, w, b = inputs(be, rng, x_shape, w_shape, dtype)
+        image = ops.conv2d(x, w, b, **attrs, allow_tf32=True)
+        pooled, number = ops.max_pool2d.forward(ops.relu(image), 2)
+        y, winner = ops.conv2d_max_pool2d(x, w, b, **attrs, layout=layout, allow_tf32=True, activation="relu")
+        assert layout_of(y) == layout and layout_of(winner) == "channels_last"
+        assert np.array_equal(be.to_numpy(y), be.to_numpy(pooled))
+        gy = be.from_numpy(rng.standard_normal(y.shape).astype(dtype))
+        expected = ops.relu.grad(
+            ops.max_pool2d.grad(gy, number, kernel_size=2, input_size=image.shape), ops.relu(image)
+        )
+        found = ops.max_pool2d.grad(ops.relu.grad(gy, y), winner, kernel_size=2, input_size=image.shape)
+        assert np.array_equal(be.to_numpy(found), be.to_numpy(expected)), "gradients agree in either order"
+
+
+def test_an_image_that_is_too_small_to_pool_is_refused(be):
+    x = be.from_numpy(np.ones((1, 8, 1, 4), np.float32))
+    with pytest.raises(ShapeError, match=r"max_pool2d: the window is larger"):
+        ops.conv2d_max_pool2d(x, be.from_numpy(np.ones((8, 8, 1, 1), np.float32)))
