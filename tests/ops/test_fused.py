@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gpunet import ops
-from gpunet.backend import layout_of
+from gpunet.backend import CHANNELS_LAST
+from gpunet.backend.layout import is_dense
 from gpunet.errors import ShapeError
 from gpunet.ops.choices import Choice, force
 from gpunet.ops.tiles import FMA_TILES, HALO_TILES, MMA_TILES
@@ -79,13 +80,12 @@ def test_pooling_in_the_same_pass_gives_the_bits_of_pooling_afterwards(be, layou
         image = ops.conv2d(x, w, b, **attrs, allow_tf32=True)
         pooled, number = ops.max_pool2d.forward(ops.relu(image), 2)
         y, winner = ops.conv2d_max_pool2d(x, w, b, **attrs, layout=layout, allow_tf32=True, activation="relu")
-        assert layout_of(y) == layout and layout_of(winner) == "channels_last"
+        assert is_dense(y, layout) and is_dense(winner, CHANNELS_LAST)
         assert np.array_equal(be.to_numpy(y), be.to_numpy(pooled))
         gy = be.from_numpy(rng.standard_normal(y.shape).astype(dtype))
-        expected = ops.relu.grad(
-            ops.max_pool2d.grad(gy, number, kernel_size=2, input_size=image.shape), ops.relu(image)
-        )
-        found = ops.max_pool2d.grad(ops.relu.grad(gy, y), winner, kernel_size=2, input_size=image.shape)
+        pool = {"kernel_size": 2, "input_size": image.shape}
+        expected = ops.relu.grad(ops.max_pool2d.grad(gy, number, **pool), ops.relu(image))
+        found = ops.max_pool2d.grad(ops.relu.grad(gy, y), winner, **pool)
         assert np.array_equal(be.to_numpy(found), be.to_numpy(expected)), "gradients agree in either order"
 
 
