@@ -14,6 +14,7 @@ from gpunet.errors import DTypeError
 from gpunet.nn.state_dict import IncompatibleKeys, load
 from gpunet.tensor import Parameter, Tensor
 from gpunet.tensor.destination import destination
+from gpunet.tensor.pending import joining
 
 __all__ = ["Module"]
 
@@ -54,8 +55,9 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call `forward`."""
-        return self.forward(*args, **kwargs)
+        """Call `forward`; within it, calls join those before them: see gpunet/tensor/pending.py."""
+        with joining():
+            return self.forward(*args, **kwargs)
 
     # Registration.
 

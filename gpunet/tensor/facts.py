@@ -11,6 +11,7 @@ from gpunet import backend
 from gpunet.backend import Array, Device
 from gpunet.errors import ShapeError
 from gpunet.ops.sums import axis_of
+from gpunet.tensor.pending import Pending, settle
 
 if TYPE_CHECKING:
     from gpunet.tensor.tape import Node
@@ -25,33 +26,35 @@ class Facts:
 
     # What Tensor makes.
     _array: Array
+    _held: Array | Pending
     _node: Node | None
     _requires_grad: bool
 
     @property
     def array(self) -> Array:
         """The array itself, on its device, in whatever memory layout it has."""
+        settle()  # who gets the array may write to it
         return self._array
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Sizes of the axes."""
-        return tuple(self._array.shape)
+        return tuple(self._held.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """NumPy dtype of the elements."""
-        return self._array.dtype
+        return self._held.dtype
 
     @property
     def device(self) -> Device:
         """Where the array lives."""
-        return backend.of(self._array).device
+        return self._held.device if type(self._held) is Pending else backend.of(self._held).device
 
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return len(self._array.shape)
+        return len(self._held.shape)
 
     def dim(self) -> int:
         """Return the number of axes."""
@@ -85,7 +88,7 @@ class Facts:
             raise RuntimeError("numpy: the tensor requires a gradient\n  hint: tensor.detach().numpy()")
         if self.device.type != "cpu":
             raise TypeError(f"numpy: the tensor is on {self.device}\n  hint: tensor.cpu().numpy()")
-        return self._array
+        return self.array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.array(self.numpy(), dtype, copy=copy)

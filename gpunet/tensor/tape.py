@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from gpunet import ops
 from gpunet.backend import Array
 from gpunet.ops.base import Op
+from gpunet.tensor.pending import made
 
 __all__ = ["Leaf", "Node", "Storage", "backward", "grad_enabled", "no_grad", "topological"]
 
@@ -38,8 +39,8 @@ class Leaf(Protocol):
 class Node:
     """One call on the tape: the op, the shape of its output, what its gradient reads, and where gradients go.
 
-    Edges lead to the Node or Leaf of each input, or are None. Saved arrays come with the storage and version
-    that they had; memory that was written since is an error, not a wrong gradient.
+    Edges lead to the Node or Leaf of each input, or are None. Saved arrays, or calls that make them, come with the
+    storage and version that they had; memory that was written since is an error, not a wrong gradient.
     """
 
     __slots__ = ("attrs", "edges", "op", "saved", "shape")
@@ -49,15 +50,15 @@ class Node:
         op: Op,
         attrs: dict[str, Any],
         edges: Sequence[Node | Leaf | None],
-        saved: Sequence[tuple[Array, Storage | None]],
+        saved: Sequence[tuple[Any, Storage | None]],
         shape: tuple[int, ...],
     ) -> None:
         self.op = op
         self.attrs = attrs
         self.shape = shape
         self.edges = edges
-        self.saved: list[tuple[Array, Storage | None, int]] | None = [
-            (array, storage, storage.version if storage else 0) for array, storage in saved
+        self.saved: list[tuple[Any, Storage | None, int]] | None = [
+            (held, storage, storage.version if storage else 0) for held, storage in saved
         ]
 
     def __repr__(self) -> str:
@@ -78,7 +79,7 @@ class Node:
                     f"  expected version {version}, got {storage.version}\n"
                     "  hint: write `y = y + x` instead of `y += x`"
                 )
-        return [array for array, _, _ in self.saved]
+        return [made(held) for held, _, _ in self.saved]
 
 
 def backward(root: Node, gradient: Array, retain_graph: bool) -> None:

@@ -16,6 +16,7 @@ from gpunet.ops.arithmetic import Number
 from gpunet.ops.base import Op
 from gpunet.tensor.destination import destination
 from gpunet.tensor.operators import Operators
+from gpunet.tensor.pending import Pending, settle, waits
 from gpunet.tensor.tape import Node, Storage, backward, grad_enabled
 
 __all__ = ["Tensor", "apply", "record"]
@@ -38,11 +39,12 @@ class Tensor(Operators):
         grad: the gradient, a Tensor of the same shape, or None.
     """
 
-    __slots__ = ("__weakref__", "_array", "_grad", "_node", "_requires_grad", "_slot", "_storage", "_view")
+    __slots__ = ("__weakref__", "_grad", "_held", "_node", "_requires_grad", "_slot", "_storage", "_view")
 
-    def __init__(self, array: Array, requires_grad: bool = False) -> None:
-        backend.of(array)
-        self._array = array
+    def __init__(self, array: Array | Pending, requires_grad: bool = False) -> None:
+        if type(array) is not Pending:
+            backend.of(array)
+        self._held = array
         self._storage = Storage()
         self._node: Node | None = None
         self._grad: Array | None = None
@@ -57,6 +59,17 @@ class Tensor(Operators):
         def __getattr__(self, name: str) -> Any:
             raise AttributeError(f"Tensor.{name} is not in gpunet; `tensor.array` gives the bare array")
 
+    @property
+    def _array(self) -> Array:
+        """The array; a call that waits for the next one is made now."""
+        if type(self._held) is Pending:
+            self._held = self._held.array()
+        return self._held
+
+    @_array.setter
+    def _array(self, array: Array) -> None:
+        self._held = array
+
     # Gradients.
 
     @property
@@ -70,6 +83,7 @@ class Tensor(Operators):
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Start (or stop) asking for a gradient; only of floating-point leaves. Returns the tensor."""
+        settle()  # a leaf has a value of its own, which no other call joins
         if requires_grad and not is_float(self.dtype):
             raise DTypeError(f"requires_grad_: only floating-point tensors have gradients, this one is {self.dtype}")
         if self._node is not None:
@@ -336,6 +350,7 @@ class Tensor(Operators):
         recorded = grad_enabled() and (self._requires_grad or result._requires_grad)
         if recorded and self._view is not None:
             raise RuntimeError(_VIEW_CHANGED.format(name=name))
+        settle()
         backend.of(self._array).copy(self._array, result.array)
         self._storage.version += 1
         if recorded:
@@ -422,25 +437,57 @@ def record(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> tuple[Tensor
                     hint=f"{name}.detach()",
                 )
             )
-    arrays = [None if value is None else value._array for value in inputs]
-    outs = op.run(arrays, attrs)
+    if op.mutates:
+        settle()
+    first, joined = inputs[0], None
+    if isinstance(first, Tensor) and type(first._held) is Pending:
+        joined = first._held.joined(op, attrs)
+    if joined is not None and op is ops.max_pool2d:
+        return _pooled(first, joined, attrs), (joined.winner,)
+    outs: tuple[Any, ...]
+    if joined is not None:
+        arrays, outs = [None], (joined,)
+    else:
+        arrays = [None if value is None else value._array for value in inputs]
+        if waits(op):
+            outs = (Pending((op, arrays, attrs), op.infer(*arrays, **attrs)[0], first.device),)
+        else:
+            outs = op.run(arrays, attrs)
     for name, value in zip(names, inputs, strict=True):
         if name in op.mutates and value is not None:
             value._storage.version += 1
     if outs[0] is arrays[0]:  # a call that changes nothing, such as dropout in evaluation
         return inputs[0], outs[1:]
     result = Tensor(outs[0])
-    if op.shares(arrays[0]):
+    if op.views and op.shares(arrays[0]):
         result._storage, result._view = inputs[0]._storage, inputs[0]._storage.edits
     needs = [value is not None and value._requires_grad for value in inputs]
     if grad_enabled() and any(needs):
         edges = [(value._node or value) if needed else None for value, needed in zip(inputs, needs, strict=True)]
         storages = [None if value is None else value._storage for value in inputs]
-        named = dict(zip(names, zip(arrays, storages, strict=True), strict=True))
-        named.update({op.outputs[0]: (outs[0], result._storage)})
+        named: dict[str, Any] = dict(zip(names, zip(arrays, storages, strict=True), strict=True))
+        named.update({op.outputs[0]: (_later(outs[0]), result._storage)})
         named.update({name: (array, None) for name, array in zip(op.extras, outs[1:], strict=True)})
         kept = op.kept(needs)
         saved = [named[name] if name in kept else (None, None) for name in op.saves]
         result._node = Node(op, attrs, edges, saved, result.shape)
         result._requires_grad = True
     return result, outs[1:]
+
+
+def _later(held: Any) -> Any:
+    """Return what the tape saves of an output: an array, or what makes it."""
+    return held.array if type(held) is Pending else held
+
+
+def _pooled(x: Tensor, pooled: Pending, attrs: dict[str, Any]) -> Tensor:
+    """Return the output of max pooling that waits, with max pooling before ReLU on the tape, if x is one of ReLU."""
+    result = Tensor(pooled)
+    if x._node is not None and grad_enabled():
+        clipped = x._node.op is ops.relu
+        source = x._node.edges[0] if clipped else x._node
+        node = Node(ops.max_pool2d, attrs, [source], [(pooled.winner, None)], result.shape)
+        if clipped:
+            node = Node(ops.relu, {}, [node], [(pooled.array, result._storage)], result.shape)
+        result._node, result._requires_grad = node, True
+    return result
