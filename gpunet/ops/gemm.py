@@ -31,8 +31,9 @@ def gemm(
     allow_tf32: bool = False,
     relu: bool = False,
 ) -> None:
-    """c = a @ b + bias, clipped by ReLU if that is wanted, for contiguous c (..., M, N), a (..., M, K) and b (..., K, N), whose batches broadcast.
+    """c = a @ b + bias, for contiguous c (..., M, N), a (..., M, K) and b (..., K, N), whose batches broadcast.
 
+    ReLU may clip c.
     Operands whose rows or columns have no gaps are read in place; for kernels with tiles these must also begin at
     multiples of 16 bytes. Others are copied.
     """
