@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class Facts:
 
     def numel(self) -> int:
         """Return the number of elements."""
-        return int(self._array.size)
+        return math.prod(self.shape)
 
     def __len__(self) -> int:
         return len(self._array)
