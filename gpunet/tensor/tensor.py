@@ -351,7 +351,7 @@ class Tensor(Operators):
         if recorded and self._view is not None:
             raise RuntimeError(_VIEW_CHANGED.format(name=name))
         settle()
-        backend.of(self._array).copy(self._array, result.array)
+        backend.of(self._array).copy(self._array, result._array)
         self._storage.version += 1
         if recorded:
             self._storage.edits += 1
