@@ -46,6 +46,14 @@ def conv(shape: Conv, direction: Direction, itemsize: int = 4) -> Work:
     return Work(2 * math.prod(shape.y) * taps, (elements + bias) * itemsize)
 
 
+def conv_max_pool(shape: Conv, itemsize: int = 4) -> Work:
+    """Count a convolution with bias, ReLU and max pooling over 2 x 2 pixels, whose output alone is written."""
+    made, pooled = math.prod(shape.y), math.prod((*shape.y[:2], *(size // 2 for size in shape.y[2:])))
+    whole = conv(shape, "forward", itemsize)
+    moved = whole.bytes - made * itemsize + pooled * (itemsize + WINNER_BYTES)
+    return Work(whole.flops + made + 3 * pooled, moved)
+
+
 def linear(n: int, inputs: int, outputs: int, direction: Direction, itemsize: int = 4) -> Work:
     """Count one direction of a linear layer: a convolution whose image is one pixel."""
     return conv(Conv(n, inputs, outputs, 1, 1), direction, itemsize)

@@ -36,6 +36,7 @@ CONVS = (
     Conv(32, 256, 512, 56, 1, stride=2),
     Conv(32, 144, 144, 56, 3, padding=1, groups=144),
 )
+POOLED = (Conv(1024, 32, 64, 26, 3), Conv(128, 64, 64, 32, 3, padding=1))
 TOY_CONVS = (Conv(1, 3, 8, 6, 3, padding=1), Conv(1, 16, 16, 5, 3, stride=2, padding=1), Conv(1, 4, 4, 5, 3, groups=4))
 SQUARES = (1024, 2048, 4096)
 LINEARS = ((64, 784, 512), (64, 9216, 128), (64, 128, 10))  # batch, inputs, outputs
@@ -47,6 +48,9 @@ def rows(toy: bool = False) -> Iterator[Row]:
     for shape in TOY_CONVS if toy else CONVS:
         for precision in PRECISIONS:
             yield from _conv_rows(shape, precision)
+    for shape in (Conv(1, 16, 16, 5, 3, padding=1),) if toy else POOLED:
+        for precision in PRECISIONS:
+            yield _pooled_row(shape, precision)
     for size in (16,) if toy else SQUARES:
         for precision in PRECISIONS:
             yield from _linear_rows("gemm", (size, size, size), precision, PRODUCT)
@@ -96,6 +100,38 @@ def _conv(rig: Rig, shape: Conv, direction: Direction, precision: str) -> Match:
             exact = _torch_conv(torch, shape, direction, *wide)()
             positive = [tensor.abs() for tensor in wide]
             return exact, float(_torch_conv(torch, shape, direction, *positive)().max())
+
+    return Match(calls, expected)
+
+
+def _pooled_row(shape: Conv, precision: str) -> Row:
+    counted = work.conv_max_pool(shape, 2 if precision in ("bf16", "fp16") else 4)
+    setup = functools.partial(_pooled, shape=shape, precision=precision)
+    return Row("conv", "conv2d, ReLU, max_pool2d", str(shape), precision, counted, None, setup)
+
+
+def _pooled(rig: Rig, shape: Conv, precision: str) -> Match:
+    """Set up a convolution with ReLU and max pooling: one call here, three in PyTorch."""
+    torch, tf32, last = rig.torch, precision == "tf32", rig.torch.channels_last
+    rig.allow_tf32(tf32)
+    tensors = [rig.normal(size, precision, seed) for seed, size in enumerate((shape.x, shape.w, (shape.o,)))]
+    x, w, b = (rig.array(t.contiguous(memory_format=last) if t.ndim == 4 else t) for t in tensors)
+
+    def ours() -> Any:
+        settings: dict[str, Any] = {"stride": shape.stride, "padding": shape.padding, "layout": CHANNELS_LAST}
+        return ops.conv2d_max_pool2d(x, w, b, **settings, allow_tf32=tf32, activation="relu")[0]
+
+    def theirs(x: Any, w: Any, b: Any) -> Any:
+        return torch.nn.functional.max_pool2d(torch.conv2d(x, w, b, shape.stride, shape.padding).relu_(), 2)
+
+    calls = {"gpunet": ours, "torch contiguous": lambda: theirs(*tensors)}
+    images, filters = (tensor.contiguous(memory_format=last) for tensor in tensors[:2])
+    calls["torch channels_last"] = lambda: theirs(images, filters, tensors[2])
+
+    def expected() -> tuple[Any, float]:
+        wide = [tensor.double() for tensor in tensors]
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=False):
+            return theirs(*wide), float(theirs(*(tensor.abs() for tensor in wide)).max())
 
     return Match(calls, expected)
 

@@ -39,6 +39,11 @@ def test_pooling_compares_and_its_gradient_adds():
     assert work.max_pool(case, "gradient") == Work(4, (16 + 4) * 4 + 4)
 
 
+def test_of_a_convolution_that_is_pooled_only_the_winners_are_written():
+    # 16 outputs of 4 products, clipped, and 3 comparisons for each of 4 windows; 25 pixels, 4 weights and a bias read.
+    assert work.conv_max_pool(Conv(1, 1, 1, 5, 2)) == Work(16 * 8 + 16 + 4 * 3, (25 + 4 + 1 + 4) * 4 + 4)
+
+
 def test_averages_add_and_divide():
     # 4 outputs of 3 additions and a multiplication each; the gradient multiplies once per output.
     case = Pool(n=1, c=1, size=4, window=2, stride=2)
