@@ -71,10 +71,10 @@ def operands_are_read_in_place(be):
             lambda x, one: (one[:, 4:], x[0, :, :4].transpose(0, 2, 1, 3)),  # nn
         ):
             a, b = make(on_device, be.from_numpy(one))
-            before = be.launched["copy_strided"]
+            before = be.launched.copy()
             with force(choice):
                 c = matmul(a, b, allow_tf32=True)
-            assert be.launched["copy_strided"] == before
+            assert not any("copy" in kernel for kernel in be.launched - before)
             left, right = (x.astype(np.float64) for x in make(heads, one))
             magnitude = np.max(abs(left) @ abs(right))
             assert_close(be.to_numpy(c), left @ right, magnitude, str(choice), choice.kernel == "tensor")

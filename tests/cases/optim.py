@@ -40,6 +40,7 @@ CASES = [
     sgd_case("nesterov", 300, table([0, 7], (0, 290, 1)), momentum=0.9, nesterov=True, maximize=True),
     sgd_case("long", 1300, table([0], (0, 1290, 0)), momentum=0.5),
     sgd_case("plain", 9, table([5], (2, 5, 0)), momentum_buffer=False),
+    sgd_case("no-buffer", 9, table([5], (2, 5, 0)), momentum_buffer=False, momentum=0.9, dampening=0.5, nesterov=True),
     adam_case("plain", 40, table([0, 4, 1000], (0, 7, 2), (10, 20, 0))),
     adam_case("long", 1300, table([3], (5, 1290, 0))),
     adam_case("decay", 300, table([2], (3, 290, 0)), beta1=0.8, beta2=0.9, eps=0.1, weight_decay=0.3, maximize=True),
