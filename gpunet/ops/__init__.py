@@ -36,6 +36,7 @@ from gpunet.ops.conv_transpose import (
 from gpunet.ops.cross_entropy import cross_entropy
 from gpunet.ops.dropout import dropout, dropout1d, dropout2d, dropout3d
 from gpunet.ops.embedding import embedding
+from gpunet.ops.images import normalize_images
 from gpunet.ops.join import cat
 from gpunet.ops.linear import linear
 from gpunet.ops.loss import binary_cross_entropy_with_logits, l1_loss, mse_loss
@@ -120,6 +121,7 @@ __all__ = [
     "neg",
     "norm_partials",
     "norm_total",
+    "normalize_images",
     "permute",
     "relu",
     "reshape",

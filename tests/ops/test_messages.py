@@ -13,6 +13,10 @@ def f32(*shape):
     return np.zeros(shape, np.float32)
 
 
+def u8(*shape):
+    return np.zeros(shape, np.uint8)
+
+
 def i64(*shape):
     return np.zeros(shape, np.int64)
 
@@ -107,6 +111,32 @@ MISTAKES = [
         lambda: ops.embedding(f32(4, 2), f32(2)),
         DTypeError,
         r"the indices have a wrong dtype(.|\n)*int64, got float32(.|\n)*hint: indices\.astype\(\"int64\"\)",
+    ),
+    (
+        lambda: ops.normalize_images(f32(2, 3, 4), i64(2), 0, 1),
+        DTypeError,
+        "images has a wrong(.|\n)*got float32",
+    ),
+    (lambda: ops.normalize_images(u8(2, 3, 4), f32(2), 0, 1), DTypeError, "index has a wrong dtype(.|\n)*got float32"),
+    (lambda: ops.normalize_images(u8(2, 3), i64(2), 0, 1, np.int32), DTypeError, "float32 or float64, got int32"),
+    (lambda: ops.normalize_images(u8(2), i64(2), 0, 1), ShapeError, r"wrong shape(.|\n)*hint: images\[:, None\]"),
+    (lambda: ops.normalize_images(u8(2, 65, 4), i64(2), 0, 1), ShapeError, r"images \(M, C, \.\.\.\) with C <= 64"),
+    (lambda: ops.normalize_images(u8(2, 3, 4), i64(2, 1), 0, 1), ShapeError, r"and index \(N,\)"),
+    (
+        lambda: ops.normalize_images(u8(2, 3), i64(2), [0, 1], 1),
+        ShapeError,
+        r"mean does not(.|\n)*C = 3 .* got 2",
+    ),
+    (lambda: ops.normalize_images(u8(2, 3), i64(2), 0, [1] * 4), ShapeError, "std does not match the channels"),
+    (lambda: ops.normalize_images(u8(2, 3), i64(2), 0, [1, 0, 1]), ValueError, r"std must not be 0, got \(1\.0, 0\.0"),
+    (lambda: ops.normalize_images(u8(2, 3), i64(2), "a", 1), TypeError, "mean must be a number or a sequence of numb"),
+    (lambda: ops.normalize_images(u8(2, 3), i64(2), 0, None), TypeError, "std must be a number (.|\n)*got None"),
+    (lambda: ops.normalize_images(u8(2, 3), i64(2), 0, 1, layout="NHWC"), ValueError, "layout must be .*NHWC"),
+    (lambda: ops.normalize_images(u8(2, 3), i64(2) + 2, 0, 1), IndexError, r"0 <= index < M = 2, got 2 to 2"),
+    (
+        lambda: ops.normalize_images(u8(2, 3), i64(2) - 1, 0, 1),
+        IndexError,
+        "normalize_images: an index is out of range",
     ),
     (lambda: ops.embedding(i64(4, 2), i64(2)), DTypeError, "embedding: weight has a dtype without"),
     (lambda: ops.embedding(f32(4, 2), i64(2) + 4), IndexError, r"an index is out(.|\n)*0 <= index < V = 4, got 4 to 4"),
