@@ -24,7 +24,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) embedding_forward(
     if (n >= count) return;
     long long index = indices[n];
     bool exists = index >= 0 && index < rows;
-    if (!exists && threadIdx.x == 0) atomicCAS(error, 0, code);
+    if (!exists) atomicCAS(error, 0, code);
     for (int column = threadIdx.x * PER_VECTOR; column < width; column += blockDim.x * PER_VECTOR) {
         Vector<REAL> part = {};
         if (exists) part = load_vector(weight + index * width + column, width - column);
@@ -36,10 +36,11 @@ extern "C" __global__ void __launch_bounds__(THREADS) embedding_forward(
 // gradient, and splits are added by sum_axes. A block looks at the indices, THREADS at a time, for those of its rows,
 // and adds the rows of gy there, in the order of the indices. Each sum has one thread that owns it: the rows are dealt
 // out to the lines of lanes in turn. The row `padding` gets none.
+// Without the 1 in the launch bounds, the assembler spills a register.
 // Bound: memory, or where few rows have most of the indices, the time that their blocks take for one row of gy after the
 // other.
 // Traffic: reads gy once and writes the gradient once; reads the indices once per block, from the L2 cache.
-extern "C" __global__ void __launch_bounds__(THREADS) embedding_backward(
+extern "C" __global__ void __launch_bounds__(THREADS, 1) embedding_backward(
     OUT* out, const REAL* gy, const long long* indices, long long count, int rows, int width, long long padding,
     long long per_split) {
     __shared__ ACC sums[ROWS * COLUMNS];
@@ -66,9 +67,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) embedding_backward(
                 if (row % blockDim.y != threadIdx.y) continue;
                 auto part = load_vector(gy + (n0 + which) * width + column, width - column);
 #pragma unroll
-                for (int k = 0; k < PER_VECTOR; ++k) {
-                    if (column + k < width) sum(row, k) += part.at[k];
-                }
+                for (int k = 0; k < PER_VECTOR; ++k) sum(row, k) += part.at[k];  // those beyond the width are not stored
             }
         }
         __syncthreads();  // everybody has read what was found before the next is looked for

@@ -30,14 +30,14 @@ CASES = [
     embedding_case((35, 8), (300,), id="tiles-of-indices"),
     embedding_case((5, 260), (9,), id="columns-of-two-blocks"),
     embedding_case((19, 36), (2, 7), id="rows-of-two-blocks"),
-    embedding_case((3, 4), (1030,), splits=True, id="splits"),
+    embedding_case((3, 4), (1031,), splits=True, id="splits"),
     embedding_case((1, 3), (), id="one"),
 ]
 
 
 def an_index_that_does_not_exist_sets_the_error_word(be):
     """Its row is zero, and gets no gradient; the rows beside the table in memory stay as they are."""
-    weight, gy = be.from_numpy(np.ones((18, 3), np.float32)), be.from_numpy(np.ones((4, 3), np.float32))
+    weight, gy = be.from_numpy(np.ones((18, 5), np.float32)), be.from_numpy(np.ones((4, 5), np.float32))
     for wrong in (-1, 18, 2**40):
         indices = be.from_numpy(np.array([17, wrong, 0, 17]))
         y = embedding(weight, indices)
@@ -47,8 +47,8 @@ def an_index_that_does_not_exist_sets_the_error_word(be):
             assert "embedding: an index is out of range" in str(error)
         else:
             raise AssertionError("no error")
-        assert be.to_numpy(y).sum(axis=1).tolist() == [3, 0, 3, 3]
-        gw = embedding.grad(gy, indices, input_size=(18, 3))
+        assert be.to_numpy(y).sum(axis=1).tolist() == [5, 0, 5, 5]
+        gw = embedding.grad(gy, indices, input_size=(18, 5))
         assert be.to_numpy(gw)[:, 2].tolist() == [1, *[0] * 16, 2]
 
 
