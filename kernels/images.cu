@@ -31,7 +31,6 @@ extern "C" __global__ void __launch_bounds__(128, 1) normalize_images(
     for (int c = threadIdx.x; c < shape.channels; c += blockDim.x) mean[c] = normal.mean[c], std[c] = normal.std[c];
     __syncthreads();  // they are there
     int size = shape.channels * shape.pixels, first = (blockIdx.y * blockDim.x + threadIdx.x) * PER_VECTOR;
-    if (first >= size) return;
     long long from = index[blockIdx.x];
     bool exists = from >= 0 && from < count;
     if (!exists) atomicCAS(error, 0, code);
