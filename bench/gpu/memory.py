@@ -1,4 +1,4 @@
-"""Ops that memory bounds, beside PyTorch and plain CuPy, on arrays that no cache holds."""
+"""Ops that memory bounds, beside PyTorch and plain CuPy, on arrays that no cache holds; and few rows, for latency."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from bench import work
 from bench.gpu import updates
 from bench.gpu.rig import Rig
-from bench.gpu.rows import MEMORY, Match, Row, of_largest
+from bench.gpu.rows import MEMORY, Goal, Match, Row, of_largest
 from bench.shapes import Flat, Images, Pool, Rows
 from bench.work import PASSES, Pass, Work
 from gpunet import ops
@@ -28,11 +28,13 @@ class Sizes:
     images: Images
     pool: Pool
     logits: Rows
+    few_logits: tuple[Rows, ...]
     parameters: Flat
 
 
-LARGE = Sizes(Images(64, 64, 112), Pool(64, 64, 112, 2, 2), Rows(65536, 1000), Flat(25_557_032))
-TOY = Sizes(Images(2, 8, 4), Pool(2, 8, 4, 2, 2), Rows(6, 10), Flat(300))
+FEW = (Rows(64, 10), Rows(128, 1000), Rows(8, 50_000))
+LARGE = Sizes(Images(64, 64, 112), Pool(64, 64, 112, 2, 2), Rows(65536, 1000), FEW, Flat(25_557_032))
+TOY = Sizes(Images(2, 8, 4), Pool(2, 8, 4, 2, 2), Rows(6, 10), (Rows(2, 700),), Flat(300))
 
 
 def rows(toy: bool = False) -> Iterator[Row]:
@@ -44,14 +46,20 @@ def rows(toy: bool = False) -> Iterator[Row]:
         for which in PASSES:
             for op, case, counted, setup in _passes(sizes, which, itemsize):
                 yield _row(f"{op} {which}", case, precision, counted, functools.partial(setup, which=which))
+            for table in sizes.few_logits:
+                for op, case, counted, setup in _along_rows(table, which, itemsize):
+                    make = functools.partial(setup, which=which)
+                    yield _row(f"{op} {which}", case, precision, counted, make, goal=None)
     yield _row("SGD with momentum", sizes.parameters, "fp32", work.sgd(sizes.parameters), updates.sgd)
     yield _row("Adam", sizes.parameters, "fp32", work.adam(sizes.parameters), updates.adam)
     yield _row("norm of gradients", sizes.parameters, "fp32", work.norm(sizes.parameters), updates.norm)
     yield _row("clipping by norm", sizes.parameters, "fp32", work.scale(sizes.parameters), updates.clip)
 
 
-def _row(op: str, case: Any, precision: str, counted: Work, setup: Callable[..., Match]) -> Row:
-    return Row("memory", op, str(case), precision, counted, MEMORY, functools.partial(setup, case=case, p=precision))
+def _row(
+    op: str, case: Any, precision: str, counted: Work, setup: Callable[..., Match], goal: Goal | None = MEMORY
+) -> Row:
+    return Row("memory", op, str(case), precision, counted, goal, functools.partial(setup, case=case, p=precision))
 
 
 Entry = tuple[str, Any, Work, Callable[..., Match]]
@@ -71,11 +79,16 @@ def _elementwise(sizes: Sizes, itemsize: int) -> Iterator[Entry]:
 
 def _passes(sizes: Sizes, which: Pass, itemsize: int) -> Iterator[Entry]:
     """Yield what has a forward and a gradient pass."""
-    images, table = sizes.images, sizes.logits
+    images = sizes.images
     yield "relu", images, work.activation("relu", images.x, which, itemsize), _relu
     yield "dropout", images, work.dropout(images.x, itemsize), _dropout
     yield "batch_norm", images, work.batch_norm(images, which, itemsize, streamed=True), _batch_norm
     yield "max_pool2d", sizes.pool, work.max_pool(sizes.pool, which, itemsize), _max_pool
+    yield from _along_rows(sizes.logits, which, itemsize)
+
+
+def _along_rows(table: Rows, which: Pass, itemsize: int) -> Iterator[Entry]:
+    """Yield what goes along the rows of a table."""
     yield "softmax", table, work.softmax(Rows(table.n, table.c, "softmax"), which, itemsize), _softmax
     yield "cross_entropy", table, work.cross_entropy_pass(table, which, itemsize), _cross_entropy
 

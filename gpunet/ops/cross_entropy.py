@@ -13,7 +13,7 @@ from gpunet.errors import DTypeError, ShapeError
 from gpunet.ops import arguments
 from gpunet.ops.base import Op, Out, like
 from gpunet.ops.loss import Reduction, check_reduction
-from gpunet.ops.rows import THREADS, Rows
+from gpunet.ops.rows import Rows
 
 __all__ = ["cross_entropy"]
 
@@ -173,17 +173,17 @@ class CrossEntropy(Op):
         label_smoothing: float,
     ) -> None:
         loss, largest, log_sum, total, x, target, weight = arrays
-        grid, rows, read = _walk(be, layout_of(x) or CONTIGUOUS, x, target, weight, most_blocks=_MOST_BLOCKS)
+        grid, block, rows, read = _walk(be, layout_of(x) or CONTIGUOUS, x, target, weight, most_blocks=_MOST_BLOCKS)
         sums = (None, None) if reduction == "none" else [be.empty((grid,), total.dtype) for _ in range(2)]
         code = be.error_code(self.out_of_range(x.shape[_class_axis(x)]))
         outs = (loss if reduction == "none" else None, *sums, largest, log_sum)
         args = (*outs, *read, rows, ignore_index, label_smoothing, be.error_word, code)
-        be.launch("cross_entropy.cu", "cross_entropy_forward", grid, THREADS, args, REAL=x.dtype)
+        be.launch("cross_entropy.cu", "cross_entropy_forward", grid, block, args, REAL=x.dtype)
         if reduction == "none":
             be.fill(total, 1)
         else:
             args = (loss, total, *sums, grid, int(reduction == "mean"))
-            be.launch("cross_entropy.cu", "cross_entropy_reduce", 1, THREADS, args, REAL=x.dtype)
+            be.launch("cross_entropy.cu", "cross_entropy_reduce", 1, 256, args, REAL=x.dtype)
 
     def infer_grad(
         self, gy: Array, x: Array, target: Array, weight: Array | None, *extras: Array, **attrs: Any
@@ -240,11 +240,11 @@ class CrossEntropy(Op):
         label_smoothing: float,
     ) -> None:
         _, _, gy, x, target, weight, *extras = arrays
-        grid, rows, read = _walk(be, layout_of(gx) or CONTIGUOUS, x, target, weight)
+        grid, block, rows, read = _walk(be, layout_of(gx) or CONTIGUOUS, x, target, weight)
         extras = [be.dense(extra, CONTIGUOUS) for extra in extras]
         args = (gx, be.dense(gy, CONTIGUOUS), *read, *extras, rows, ignore_index, label_smoothing)
         stride = int(reduction == "none")
-        be.launch("cross_entropy.cu", "cross_entropy_backward", grid, THREADS, (*args, stride), REAL=x.dtype)
+        be.launch("cross_entropy.cu", "cross_entropy_backward", grid, block, (*args, stride), REAL=x.dtype)
 
 
 def _class_axis(x: Array) -> int:
@@ -278,13 +278,13 @@ def _shares(xp: Any, x: Array, target: Array, weight: Array | None, ignore_index
 
 def _walk(
     be: KernelBackend, layout: Layout, x: Array, target: Array, weight: Array | None, **most_blocks: int
-) -> tuple[int, Any, list[Array]]:
-    """Return the grid, how kernels walk the rows, and their inputs: logits, indices or probabilities, weights."""
-    grid, fields = Rows(x.shape, _class_axis(x), layout).launch_sizes(**most_blocks)
+) -> tuple[int, int, Any, list[Array]]:
+    """Return grid, block, how kernels walk the rows, and their inputs: logits, indices or probabilities, weights."""
+    grid, block, fields = Rows(x.shape, _class_axis(x), layout).launch_sizes(x.dtype, **most_blocks)
     target = be.dense(target, layout if is_float(target.dtype) else CONTIGUOUS)
     targets = [None, target] if is_float(target.dtype) else [target, None]
     weight = None if weight is None else be.dense(weight, CONTIGUOUS)
-    return grid, be.struct("cross_entropy.cu", "Rows", **fields), [be.dense(x, layout), *targets, weight]
+    return grid, block, be.struct("cross_entropy.cu", "Rows", **fields), [be.dense(x, layout), *targets, weight]
 
 
 def _indexed(

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from gpunet.backend import CONTIGUOUS, Array, Backend, Layout, layout_of
 from gpunet.backend.dtypes import accumulator
-from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.backend.kernel_backend import KernelBackend, blocks, vector_blocks
 from gpunet.errors import ShapeError
 from gpunet.ops.base import Op, Out, like
 from gpunet.ops.reduce import sum_to_size
@@ -90,7 +90,7 @@ class Loss(Op):
             outs = (gx, dense_gtarget) if "target" in self.gradients else (gx,)
             read = (be.dense(gy, layout), *_expand(be, layout, *inputs))
             args = (*outs, *read, _scale(x, reduction), x.size, int(reduction == "none"))
-            be.launch("loss.cu", f"{self.name}_backward", blocks(x.size), 256, args, REAL=x.dtype)
+            be.launch("loss.cu", f"{self.name}_backward", vector_blocks(x), 256, args, REAL=x.dtype)
 
     def _split(self, arrays: tuple[Array, ...]) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         """Return the gradients to fill, and what they are made from."""

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 
 from gpunet.backend import Array, Layout, blas
+from gpunet.backend.dtypes import accumulator
 from gpunet.backend.kernel_backend import blocks
 from gpunet.backend.layout import memory_order, memory_view
 
-__all__ = ["THREADS", "Rows"]
+__all__ = ["Rows"]
 
-THREADS = 128  # of a block, as in the launch bounds of the kernels that walk rows
-_WARP = 32
+_WARP, _THREADS = 32, 256  # threads of a warp, and of a block
+_VECTORS = 4  # of 16 bytes that a lane takes before rows get a block
+_FILLED = 1 << 17  # threads that fill a large GPU
 _CHUNK = 1 << 16  # elements that fit the cache
 
 
@@ -32,13 +37,30 @@ class Rows:
         self.size = in_memory[place] if shape else 1
         self.count = self.outer * self.inner
 
-    def launch_sizes(self, most_blocks: int | None = None) -> tuple[int, dict[str, int]]:
-        """Return the grid, and the fields of the kernels' struct Rows; a block takes more rows if need be."""
-        lanes = _WARP if self.inner == 1 else 1
-        at_once = THREADS // lanes
+    def lanes(self, dtype: np.dtype[Any]) -> int:
+        """Return how many threads share a row: lanes of a warp, or a block, a large one if there are few rows.
+
+        >>> [Rows((8, size), 1, "contiguous").lanes(np.dtype("f4")) for size in (1, 10, 33, 512, 513, 50_000)]
+        [1, 4, 16, 32, 256, 1024]
+        """
+        if self.inner != 1 or not self.count:
+            return 1  # neighbouring threads read neighbouring rows
+        vectors = max(1, blocks(self.size, 16 // dtype.itemsize))
+        if vectors <= _VECTORS * _WARP:
+            return min(1 << (vectors - 1).bit_length(), _WARP)
+        lanes, most = _THREADS, 4096 // accumulator(dtype).itemsize  # as THREADS of kernels/rows.cuh
+        while lanes < min(vectors, most, _FILLED // self.count):
+            lanes *= 2
+        return lanes
+
+    def launch_sizes(self, dtype: np.dtype[Any], most_blocks: int | None = None) -> tuple[int, int, dict[str, int]]:
+        """Return grid, block, and the fields of the kernels' struct Rows; a block takes more rows if need be."""
+        lanes = self.lanes(dtype)
+        block = max(lanes, _THREADS)
+        at_once = block // lanes
         per_block = at_once * (max(1, blocks(self.count, at_once * most_blocks)) if most_blocks else 1)
         fields = {"count": self.count, "size": self.size, "inner": self.inner, "lanes": lanes, "per_block": per_block}
-        return blocks(self.count, per_block), fields
+        return blocks(self.count, per_block), block, fields
 
     def view(self, array: Array) -> Array:
         """View an array that is dense in the layout as (outer, size, inner)."""

@@ -11,7 +11,7 @@ from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.ops import arguments
 from gpunet.ops.base import Op, Out, like
 from gpunet.ops.compute import Implementation
-from gpunet.ops.rows import THREADS, Rows
+from gpunet.ops.rows import Rows
 
 __all__ = ["log_softmax", "softmax"]
 
@@ -68,10 +68,10 @@ class AlongAxis(Op):
         if not out.size:
             return
         layout = layout_of(out) or CONTIGUOUS
-        grid, fields = Rows(out.shape, dim, layout).launch_sizes()
+        grid, block, fields = Rows(out.shape, dim, layout).launch_sizes(out.dtype)
         rows = be.struct("softmax.cu", "Rows", **fields)
         args = (out, *(be.dense(array, layout) for array in inputs), rows)
-        be.launch("softmax.cu", f"{self.name}_{direction}", grid, THREADS, args, REAL=out.dtype)
+        be.launch("softmax.cu", f"{self.name}_{direction}", grid, block, args, REAL=out.dtype)
 
 
 class Softmax(AlongAxis):

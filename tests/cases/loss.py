@@ -71,6 +71,13 @@ CROSS_ENTROPIES = [
     cross_entropy_case((5, 70), id="none", reduction="none"),
     cross_entropy_case((3, 2), id="sum", reduction="sum"),
     cross_entropy_case((7,), id="one-row"),
+    cross_entropy_case((5, 1), id="one-class"),
+    cross_entropy_case((300, 2), id="more-rows-than-threads", reduction="none"),
+    cross_entropy_case((9, 33), id="half-a-warp", ignored=-100),
+    cross_entropy_case((3, 264), id="vectors-of-a-warp", label_smoothing=0.1, weight=(264,)),
+    cross_entropy_case((3, 1040), id="a-block", ignored=-100),
+    cross_entropy_case((2, 1033), id="a-block-without-vectors", label_smoothing=0.1),
+    cross_entropy_case((1, 4104), id="a-large-block", reduction="none"),
     cross_entropy_case((6, 5), id="weight", weight=(5,)),
     cross_entropy_case((7, 5), id="ignored", ignored=-100),
     cross_entropy_case((7, 5), id="ignore-index", ignored=2, ignore_index=2, weight=(5,), label_smoothing=0.3),
@@ -82,6 +89,7 @@ CROSS_ENTROPIES = [
     cross_entropy_case((2, 3, 4, 5), indices=False, id="probabilities-all", weight=(3,), label_smoothing=0.1),
     cross_entropy_case((3, 33), indices=False, id="probabilities-none", reduction="none", label_smoothing=1.0),
     cross_entropy_case((4,), indices=False, id="probabilities-sum", reduction="sum"),
+    cross_entropy_case((2, 1040), indices=False, id="probabilities-of-a-block", weight=(1040,)),
 ]
 
 CASES = [
@@ -93,6 +101,7 @@ CASES = [
             elementwise_case(op, (2, 3, 4, 5), id="none", reduction="none"),
             elementwise_case(op, (7, 3), id="sum", reduction="sum"),
             elementwise_case(op, (3, 700), id="two-blocks"),
+            elementwise_case(op, (3, 701), id="two-blocks-none", reduction="none"),
         )
     ),
     binary_case((5, 3)),
@@ -100,6 +109,7 @@ CASES = [
     binary_case((4, 3), id="weight", weight=(4, 3), reduction="sum"),
     binary_case((4, 7), id="pos-weight", copies=1, pos_weight=(7,), reduction="none"),
     binary_case((2100,), id="two-blocks"),
+    binary_case((3, 701), id="two-blocks-none", copies=2, weight=(701,), pos_weight=(701,), reduction="none"),
     *CROSS_ENTROPIES,
 ]
 

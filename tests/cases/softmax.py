@@ -1,4 +1,4 @@
-"""Cases of softmax: rows that a warp shares (neighbours adjacent), and rows of one thread each."""
+"""Cases of softmax: rows of neighbours, made by lanes of a warp or by a block, and rows of one thread each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,16 @@ CASES = [
     for op in (ops.softmax, ops.log_softmax)
     for x, dim, id in (
         ((6, 10), 1, ""),
-        ((5, 70), -1, "longer-than-a-warp"),
+        ((5, 1), 1, "rows-of-one"),
+        ((300, 2), 1, "more-rows-than-threads"),
+        ((67, 3), -1, "a-lane-per-row"),
+        ((19, 16), 1, "whole-vectors"),
+        ((9, 33), 1, "half-a-warp"),
+        ((5, 70), -1, "a-warp"),
+        ((3, 264), 1, "vectors-of-a-warp"),
+        ((2, 1040), 1, "a-block"),
+        ((1, 4104), 1, "a-large-block"),
+        ((2, 1033), 1, "a-block-without-vectors"),
         ((3, 5, 4), 1, "strided"),
         ((67, 3), 0, "first-axis"),
         ((2, 3, 9, 8), 1, "channels"),
