@@ -32,11 +32,11 @@ __device__ __forceinline__ Vector<REAL, WIDTH> load_or_ones(const REAL* x_or_nul
 template <class Loss, class... In>
 __device__ __forceinline__ void reduce(
     REAL* each_or_null, ACC* sums_or_null, ACC scale, long long count, Loss loss, const In*... inputs) {
-    long long first = (long long)blockIdx.x * PER_BLOCK, end = min(first + PER_BLOCK, count);
+    long long first = (long long)blockIdx.x * PER_BLOCK;
     ACC sum[1] = {0};
 #pragma unroll
     for (int step = 0; step < PER_BLOCK; step += THREADS * WIDTH) {
-        long long i = first + step + threadIdx.x * WIDTH, left = end - i;
+        long long i = first + step + threadIdx.x * WIDTH, left = count - i;
         Vector<ACC, WIDTH> losses = transformed<ACC, WIDTH>(loss, load_or_ones(inputs, i, left)...);
 #pragma unroll
         for (int k = 0; k < WIDTH; ++k) sum[0] += k < left ? losses.at[k] : 0;

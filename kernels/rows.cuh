@@ -18,6 +18,13 @@ struct Exponentials {
     ACC largest, sum;
 };
 
+struct Sum {
+    static __device__ __forceinline__ ACC of(ACC a, ACC b) { return a + b; }
+};
+struct Larger {
+    static __device__ __forceinline__ ACC of(ACC a, ACC b) { return max(a, b); }
+};
+
 // One row, as each thread of its group sees it, which takes WIDTH elements at a time. IN_VECTORS: they are neighbours,
 // moved by one access, since rows are neighbours in memory that fill vectors of 16 bytes. Else they are every lanes-th
 // one, so that lanes read neighbours; as many as make 16 bytes of ACC, to save registers.
@@ -92,7 +99,7 @@ struct Row {
                 if (has(c, k)) total += term(element(c, k), (ACC)vectors.at[k]...);
             }
         }, arrays...);
-        return joined(total, [](ACC a, ACC b) { return a + b; });
+        return joined<Sum>(total);
     }
 
     // In one pass: sums are scaled anew for each larger x (Milakov & Gimelshein, "Online normalizer calculation for
@@ -112,25 +119,25 @@ struct Row {
                 if (has(c, k)) sum += exp(values.at[k] - largest);
             }
         }, x);
-        ACC of_row = joined(largest, [](ACC a, ACC b) { return max(a, b); });
-        return {of_row, joined(sum * exp(largest - of_row), [](ACC a, ACC b) { return a + b; })};
+        ACC of_row = joined<Larger>(largest);
+        return {of_row, joined<Sum>(sum * exp(largest - of_row))};
     }
 
     // The values of all threads of the group, joined in a fixed order; every thread gets the result. The lanes of a row,
     // and no others, meet in a shuffle: rows that share a warp go their own ways.
     template <class Join>
-    __device__ __forceinline__ ACC joined(ACC value, Join join) const {
+    __device__ __forceinline__ ACC joined(ACC value) const {
         unsigned mask = lanes < WARP ? ((1u << lanes) - 1) << (threadIdx.x % WARP - lane) : ALL_LANES;
 #pragma unroll
         for (unsigned distance = WARP / 2; distance > 0; distance /= 2) {
-            if (distance < lanes) value = join(value, __shfl_xor_sync(mask, value, distance));
+            if (distance < lanes) value = Join::of(value, __shfl_xor_sync(mask, value, distance));
         }
         if (lanes <= WARP) return value;
         __shared__ ACC of_warp[THREADS / WARP];
         if (lane % WARP == 0) of_warp[lane / WARP] = value;
         __syncthreads();  // every warp has written before all threads read
         value = of_warp[0];
-        for (unsigned warp = 1; warp < lanes / WARP; ++warp) value = join(value, of_warp[warp]);
+        for (unsigned warp = 1; warp < lanes / WARP; ++warp) value = Join::of(value, of_warp[warp]);
         __syncthreads();  // all have read before a next value is written
         return value;
     }
