@@ -41,6 +41,8 @@ TOY_CONVS = (Conv(1, 3, 8, 6, 3, padding=1), Conv(1, 16, 16, 5, 3, stride=2, pad
 SQUARES = (1024, 2048, 4096)
 LINEARS = ((64, 784, 512), (64, 9216, 128), (64, 128, 10))  # batch, inputs, outputs
 TOY_LINEARS = ((4, 24, 10),)
+BATCHES = ((96, 512, 64, 512), (96, 512, 512, 64))  # matrices, M, K, N: the two products of an attention layer
+TOY_BATCHES = ((3, 8, 16, 12),)
 
 
 def rows(toy: bool = False) -> Iterator[Row]:
@@ -57,6 +59,9 @@ def rows(toy: bool = False) -> Iterator[Row]:
     for sizes in TOY_LINEARS if toy else LINEARS:
         for precision in PRECISIONS:
             yield from _linear_rows("linear", sizes, precision, SMALL_BATCH)
+    for batch in TOY_BATCHES if toy else BATCHES:
+        for precision in PRECISIONS:
+            yield _batch_row(batch, precision)
 
 
 def _goal(shape: Conv, precision: str) -> Goal | None:
@@ -207,3 +212,30 @@ def _torch_linear(torch: Any, direction: Direction, x: Any, w: Any, gy: Any, b: 
     if direction == "input gradient":
         return functools.partial(torch.matmul, gy, w)
     return functools.partial(torch.matmul, gy.t(), x)
+
+
+def _batch_row(sizes: tuple[int, int, int, int], precision: str) -> Row:
+    count, m, k, n = sizes
+    itemsize = 2 if precision in ("bf16", "fp16") else 4
+    counted = work.Work(2 * count * m * k * n, count * (m * k + k * n + m * n) * itemsize)
+    setup = functools.partial(_batch, sizes=sizes, precision=precision)
+    return Row("gemm", "matmul of batches", "x".join(map(str, sizes)), precision, counted, None, setup)
+
+
+def _batch(rig: Rig, sizes: tuple[int, int, int, int], precision: str) -> Match:
+    """Set up products of as many pairs of matrices."""
+    torch, tf32 = rig.torch, precision == "tf32"
+    rig.allow_tf32(tf32)
+    count, m, k, n = sizes
+    a, b = (rig.normal(size, precision, seed) for seed, size in enumerate(((count, m, k), (count, k, n))))
+    left, right = rig.array(a), rig.array(b)
+    calls = {
+        "gpunet": lambda: ops.matmul(left, right, allow_tf32=tf32),
+        "torch": lambda: torch.bmm(a, b),
+    }
+
+    def expected() -> tuple[Any, float]:
+        x, y = a.double(), b.double()
+        return torch.bmm(x, y), float(torch.bmm(x.abs(), y.abs()).max())
+
+    return Match(calls, expected)
