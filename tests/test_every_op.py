@@ -208,7 +208,7 @@ def test_every_op_has_a_case_a_docstring_and_a_public_name(op):
 def test_functions_have_the_signature_of_their_op(name):
     wrapper = inspect.signature(getattr(functional, name)).parameters
     op = inspect.signature(REGISTRY[name]).parameters
-    rename = {"x": "input", "w": "weight", "b": "bias", "indices": "input"}
+    rename = {"x": "input", "w": "weight", "b": "bias"}
     theirs = [
         (rename.get(p.name, p.name), p.default)
         for p in op.values()
@@ -216,8 +216,8 @@ def test_functions_have_the_signature_of_their_op(name):
     ]
     refused = ("inplace", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
     ours = [(p.name, p.default) for p in wrapper.values() if p.name not in refused]
-    if name == "embedding":  # torch.embedding takes the weight first, F.embedding the indices
-        theirs[:2] = theirs[1::-1]
+    if name == "embedding":  # torch.embedding takes the weight first, F.embedding the indices, as its input
+        theirs[:2] = [("input", theirs[1][1]), theirs[0]]
     assert ours == theirs
 
 
