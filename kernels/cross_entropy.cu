@@ -22,9 +22,10 @@ struct Target {
 
     __device__ __forceinline__ long long index(unsigned row) const { return index_or_null ? index_or_null[row] : 0; }
 
-    // Whether a row is counted: not if its class is ignored, or does not exist.
+    // Whether a row is counted: not if its class is ignored, or does not exist. With probabilities it is: the index is 0
+    // then, and the host sees to it that ignore_index is negative.
     __device__ __forceinline__ bool counts(long long wanted) const {
-        return !index_or_null || (wanted != ignore_index && wanted >= 0 && wanted < classes);
+        return wanted != ignore_index && wanted >= 0 && wanted < classes;
     }
 
     // Whether no other class than the wanted one has a share.

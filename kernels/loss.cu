@@ -102,7 +102,7 @@ extern "C" __global__ void __launch_bounds__(256) binary_cross_entropy_with_logi
     const REAL* pos_weight_or_null, ACC scale, long long count) {
     reduce(each_or_null, sums_or_null, scale, count, [](ACC logit, ACC target, ACC weight, ACC pos_weight) {
         ACC yes = target * pos_weight, no = 1 - target;
-        ACC softplus = (logit < 0 ? -logit : 0) + log1p(exp(-fabs(logit)));  // of -logit
+        ACC softplus = max(-logit, (ACC)0) + log1p(exp(-fabs(logit)));  // of -logit
         return (no * logit + (yes + no) * softplus) * weight;
     }, x, target, weight_or_null, pos_weight_or_null);
 }
