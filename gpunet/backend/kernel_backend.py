@@ -16,7 +16,7 @@ from gpunet.backend.base import Array, Backend
 from gpunet.backend.layout import CONTIGUOUS, from_memory_view, layout_of, memory_view
 from gpunet.errors import KernelError
 
-__all__ = ["KernelBackend", "blocks", "vector_blocks"]
+__all__ = ["KernelBackend", "blocks", "power_of_two", "vector_blocks"]
 
 MAX_AXES = 8  # of the strided-copy and broadcasting kernels; must equal MAX_AXES of kernels/common.cuh
 _MAX_GRID = (2**31 - 1, 65535, 65535)
@@ -27,6 +27,15 @@ Function = Callable[[tuple[int, ...], tuple[int, ...], Sequence[Any], int], None
 def blocks(count: int, per_block: int = 256) -> int:
     """Return how many blocks cover `count` items."""
     return -(-count // per_block)
+
+
+def power_of_two(least: int) -> int:
+    """Return the smallest power of two that is at least so large.
+
+    >>> power_of_two(0), power_of_two(8), power_of_two(9)
+    (1, 8, 16)
+    """
+    return 1 << max(least - 1, 0).bit_length()
 
 
 def vector_blocks(*arrays: Array) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpunet.backend import CONTIGUOUS, Array, Backend, Layout, blas, layout_of
-from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.backend.kernel_backend import KernelBackend, blocks, power_of_two
 from gpunet.backend.layout import coalesce, memory_order, memory_view
 from gpunet.backend.random import (
     DROPOUT,
@@ -200,7 +200,7 @@ def _walks(y: Array, mask_shape: tuple[int, ...], order: Layout) -> list[list[li
 
 def _threads(words: int, copies: int, copies_adjacent: bool) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return (grid, block) over blocks of words and copies: neighbours in memory go to neighbours in a warp."""
-    across = 1 if copies_adjacent else min(_BLOCK, 1 << max(words - 1, 0).bit_length())
+    across = 1 if copies_adjacent else min(_BLOCK, power_of_two(words))
     grid = blocks(words, across)
     most = max(1, _BLOCKS // max(grid, 1))  # more threads than the GPU holds would only make words again
     return (grid, min(blocks(copies, _BLOCK // across), most)), (across, _BLOCK // across)

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunet.backend import CONTIGUOUS, Array, Backend, of
 from gpunet.backend.dtypes import accumulator
-from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.backend.kernel_backend import KernelBackend, blocks, power_of_two
 from gpunet.errors import DTypeError, ShapeError
 from gpunet.ops import arguments
 from gpunet.ops.base import Op, Out
@@ -159,7 +159,7 @@ def padding_row(name: str, padding_idx: int | None, size: Sequence[int]) -> int 
 
 def _lanes(width: int, dtype: np.dtype[Any], most: int) -> int:
     """Return how many threads share a row: a power of two."""
-    return int(min(1 << max(blocks(width * dtype.itemsize, 16) - 1, 0).bit_length(), most))
+    return min(power_of_two(blocks(width * dtype.itemsize, 16)), most)
 
 
 embedding = Embedding()

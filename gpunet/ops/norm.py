@@ -8,7 +8,7 @@ import numpy as np
 
 from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array, Backend
 from gpunet.backend.dtypes import accumulator
-from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.backend.kernel_backend import KernelBackend, blocks, power_of_two
 from gpunet.backend.layout import memory_view
 from gpunet.errors import DTypeError, ShapeError, layout_message
 from gpunet.ops import norm_cpu
@@ -268,7 +268,7 @@ class _Launcher:
     def __init__(self, be: KernelBackend, x: Array, *params: Array | None) -> None:
         self.be, self.channels, self.rows = be, x.shape[1], _count_rows(x)
         width = 16 // x.itemsize  # channels of a thread
-        across = 1 << max(blocks(min(self.channels, _CHANNELS), width) - 1, 0).bit_length()
+        across = power_of_two(blocks(min(self.channels, _CHANNELS), width))
         self.block = across, _THREADS // across
         self.columns = blocks(self.channels, across * width)
         per_split = max(_LEAST_ROWS, _LEAST_LOADS * self.block[1], blocks(self.rows, _BLOCKS // 2))

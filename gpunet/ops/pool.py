@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import Array
-from gpunet.backend.kernel_backend import blocks
+from gpunet.backend.kernel_backend import blocks, power_of_two
 from gpunet.errors import ShapeError
 from gpunet.ops.base import Op
 from gpunet.ops.geometry import Geometry, per_axis
@@ -134,6 +134,6 @@ def grid_and_block(
     """Return how kernels are launched, a thread making 16 bytes of channels; the larger windows, the more share one."""
     rows = 1 if taps < 32 else 8 if taps < 2048 else 32
     vectors = blocks(channels, 16 // itemsize)
-    across = min(1 << max(vectors - 1, 0).bit_length(), 32, _THREADS // rows)
+    across = min(power_of_two(vectors), 32, _THREADS // rows)
     down = _THREADS // rows // across
     return (blocks(pixels, down), blocks(vectors, across)), (across, down, rows)

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunet.backend import CONTIGUOUS, Array, Backend, layout_of
 from gpunet.backend.dtypes import accumulator
-from gpunet.backend.kernel_backend import KernelBackend, blocks
+from gpunet.backend.kernel_backend import KernelBackend, blocks, power_of_two
 from gpunet.backend.layout import coalesce
 from gpunet.errors import ShapeError
 from gpunet.ops import arguments
@@ -90,8 +90,8 @@ def sum_axes(
     summed_axes = coalesce(*zip(*summed, strict=True)) if summed else ([], [])
     summands = math.prod(summed_axes[0])
     width = _width(summed_axes[0], summed_axes[1], 16 // x.itemsize)
-    adjacent = min(_power_of_two(y.size), 32) if kept_axes[1][-1:] == [1] else 1
-    parts = min(_power_of_two(blocks(summands, _LEAST_LOADS * width)), _THREADS // adjacent)
+    adjacent = min(power_of_two(y.size), 32) if kept_axes[1][-1:] == [1] else 1
+    parts = min(power_of_two(blocks(summands, _LEAST_LOADS * width)), _THREADS // adjacent)
     columns = blocks(y.size, _THREADS // parts)
     per_split = width * blocks(summands, width * max(1, _BLOCKS // max(columns, 1)))
     per_split = max(per_split, _LEAST_SUMMANDS, _LEAST_LOADS * parts * width)
@@ -108,10 +108,6 @@ def sum_axes(
 def _width(sizes: Sequence[int], strides: Sequence[int], width: int) -> int:
     """Return how many summands that follow each other are always neighbours in memory, or the last of all: or 1."""
     return width if list(strides[-1:]) == [1] and (len(sizes) == 1 or sizes[-1] % width == 0) else 1
-
-
-def _power_of_two(least: int) -> int:
-    return 1 << max(least - 1, 0).bit_length()
 
 
 def sum_to_channels(be: KernelBackend, y: Array, x: Array) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunet.backend import Array, Layout, blas
 from gpunet.backend.dtypes import accumulator
-from gpunet.backend.kernel_backend import blocks
+from gpunet.backend.kernel_backend import blocks, power_of_two
 from gpunet.backend.layout import memory_order, memory_view
 
 __all__ = ["Rows"]
@@ -47,7 +47,7 @@ class Rows:
             return 1  # neighbouring threads read neighbouring rows
         vectors = max(1, blocks(self.size, 16 // dtype.itemsize))
         if vectors <= _VECTORS * _WARP:
-            return min(1 << (vectors - 1).bit_length(), _WARP)
+            return min(power_of_two(vectors), _WARP)
         lanes, most = _THREADS, 4096 // accumulator(dtype).itemsize  # as THREADS of kernels/rows.cuh
         while lanes < min(vectors, most, _FILLED // self.count):
             lanes *= 2

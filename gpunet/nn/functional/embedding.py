@@ -37,6 +37,8 @@ def refuse_embedding_options(name: str, max_norm: float | None, scale_grad_by_fr
     if max_norm is not None:
         raise NotImplementedError(f"{name}: max_norm is not in gpunet\n  hint: scale the rows of weight by hand")
     if scale_grad_by_freq:
-        raise NotImplementedError(f"{name}: scale_grad_by_freq is not in gpunet")
+        raise NotImplementedError(
+            f"{name}: scale_grad_by_freq is not in gpunet\n  hint: divide the rows of weight.grad by their counts"
+        )
     if sparse:
         raise NotImplementedError(f"{name}: sparse gradients are not in gpunet\n  hint: sparse=False gives a dense one")
