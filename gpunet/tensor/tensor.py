@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,15 +10,15 @@ import numpy.typing as npt
 from gpunet import backend, ops
 from gpunet.backend import CONTIGUOUS, Array, Device, layout_of
 from gpunet.backend.dtypes import bfloat16, is_float
-from gpunet.errors import DeviceError, DTypeError, ShapeError, layout_message
+from gpunet.errors import DeviceError, DTypeError, ShapeError
 from gpunet.ops.arithmetic import Number
 from gpunet.ops.base import Op
 from gpunet.tensor.destination import destination
 from gpunet.tensor.operators import Operators
-from gpunet.tensor.pending import Pending, settle, waits
+from gpunet.tensor.pending import Pending, settle
 from gpunet.tensor.tape import Node, Storage, backward, grad_enabled
 
-__all__ = ["Tensor", "apply", "record"]
+__all__ = ["Tensor"]
 
 
 _VIEW_CHANGED = (
@@ -202,7 +201,7 @@ class Tensor(Operators):
             >>> x.clone()
             tensor([1., 2.], grad_fn=<cast backward>)
         """
-        return apply(ops.cast, self, self.dtype) if is_float(self.dtype) else Tensor(_copied(self._array))
+        return self._apply(ops.cast, self, self.dtype) if is_float(self.dtype) else Tensor(_copied(self._array))
 
     # Copies. What the tape or an optimizer knows of a tensor belongs to that tensor alone.
 
@@ -266,7 +265,7 @@ class Tensor(Operators):
         if dtype == self.dtype:
             return self
         if is_float(self.dtype) and is_float(dtype):
-            return apply(ops.cast, self, dtype)
+            return self._apply(ops.cast, self, dtype)
         with backend.of(self._array).current():
             return Tensor(self._array.astype(dtype))
 
@@ -315,7 +314,7 @@ class Tensor(Operators):
         self._check_in_place("copy_")
         self._require_like("copy_: expected a tensor", source)
         recorded = source._requires_grad and grad_enabled()
-        return self._become("copy_", apply(ops.cast, source, self.dtype) if recorded else source)
+        return self._become("copy_", self._apply(ops.cast, source, self.dtype) if recorded else source)
 
     def fill_(self, value: Number | Tensor) -> Tensor:
         """Set all elements to a number, or to the only element of a tensor; the tensor's history ends.
@@ -340,7 +339,7 @@ class Tensor(Operators):
     def _in_place(self, name: str, op: Op, other: Tensor | Number) -> Tensor:
         """Overwrite the elements with the result of an op on them; see `add_` and the like."""
         self._check_in_place(name)
-        result = apply(op, self, other)
+        result = self._apply(op, self, other)
         if result.shape != self.shape:
             raise ShapeError(f"{name}: the result has shape {result.shape}, the tensor {self.shape}")
         return self._become(name, result)
@@ -377,10 +376,6 @@ class Tensor(Operators):
                 "  hint: take the view again after the change"
             )
 
-    @staticmethod
-    def _apply(op: Op, *args: Any, **kwargs: Any) -> Tensor:
-        return apply(op, *args, **kwargs)
-
 
 def _number(name: str, value: Any) -> Any:
     """Return a number, or the only element of a tensor."""
@@ -401,93 +396,4 @@ def _copied(array: Array) -> Array:
 def _rebuilt(kind: type[Tensor], array: Array, requires_grad: bool, grad: Array | None, storage: Storage) -> Tensor:
     result = kind(array, requires_grad)
     result._grad, result._storage = grad, storage
-    return result
-
-
-def apply(op: Op, *args: Any, **kwargs: Any) -> Tensor:
-    """Call an op on tensors and record the call if a gradient may be asked for.
-
-    Raises:
-        TypeError: an input is not a Tensor, or requires a gradient that the op has not.
-    """
-    return record(op, *op.bind(*args, **kwargs))[0]
-
-
-def record(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> tuple[Tensor, tuple[Array, ...]]:
-    """Do what `apply` does with arguments that are bound already; return the op's extras too, as arrays."""
-    names, differentiable = op.names(len(inputs)), op.differentiable(len(inputs))
-    for name, value in zip(names, inputs, strict=True):
-        if not isinstance(value, Tensor) and not (value is None and name in op.optional):
-            raise DTypeError(
-                layout_message(
-                    op.__name__,
-                    f"{name} is not a Tensor.",
-                    expected=f"a gpunet.Tensor, got {type(value).__module__}.{type(value).__name__}",
-                    hint=f"gpunet.Tensor(array), or gpunet.ops.{op.__name__} for bare arrays",
-                )
-            )
-        if value is not None and grad_enabled():
-            value._check_view(op.__name__)
-        if value is not None and value._requires_grad and name not in differentiable and grad_enabled():
-            raise DTypeError(
-                layout_message(
-                    op.__name__,
-                    f"{name} requires a gradient, but there is none for it.",
-                    expected=f"gradients for {', '.join(differentiable) or 'nothing'} only",
-                    hint=f"{name}.detach()",
-                )
-            )
-    if op.mutates:
-        settle()
-    first, joined = inputs[0], None
-    if isinstance(first, Tensor) and type(first._held) is Pending:
-        joined = first._held.joined(op, attrs)
-    if joined is not None and op is ops.max_pool2d:
-        return _pooled(first, joined, attrs), (joined.winner,)
-    outs: tuple[Any, ...]
-    if joined is not None:
-        arrays, outs = [None], (joined,)
-    else:
-        arrays = [None if value is None else value._array for value in inputs]
-        if waits(op):
-            outs = (Pending((op, arrays, attrs), op.infer(*arrays, **attrs)[0], first.device),)
-        else:
-            outs = op.run(arrays, attrs)
-    for name, value in zip(names, inputs, strict=True):
-        if name in op.mutates and value is not None:
-            value._storage.version += 1
-    if outs[0] is arrays[0]:  # a call that changes nothing, such as dropout in evaluation
-        return inputs[0], outs[1:]
-    result = Tensor(outs[0])
-    if op.views and op.shares(arrays[0]):
-        result._storage, result._view = inputs[0]._storage, inputs[0]._storage.edits
-    needs = [value is not None and value._requires_grad for value in inputs]
-    if grad_enabled() and any(needs):
-        edges = [(value._node or value) if needed else None for value, needed in zip(inputs, needs, strict=True)]
-        storages = [None if value is None else value._storage for value in inputs]
-        named: dict[str, Any] = dict(zip(names, zip(arrays, storages, strict=True), strict=True))
-        named.update({op.outputs[0]: (_later(outs[0]), result._storage)})
-        named.update({name: (array, None) for name, array in zip(op.extras, outs[1:], strict=True)})
-        kept = op.kept(needs)
-        saved = [named[name] if name in kept else (None, None) for name in op.saves]
-        result._node = Node(op, attrs, edges, saved, result.shape)
-        result._requires_grad = True
-    return result, outs[1:]
-
-
-def _later(held: Any) -> Any:
-    """Return what the tape saves of an output: an array, or what makes it."""
-    return held.array if type(held) is Pending else held
-
-
-def _pooled(x: Tensor, pooled: Pending, attrs: dict[str, Any]) -> Tensor:
-    """Return the output of max pooling that waits, with max pooling before ReLU on the tape, if x is one of ReLU."""
-    result = Tensor(pooled)
-    if x._node is not None and grad_enabled():
-        clipped = x._node.op is ops.relu
-        source = x._node.edges[0] if clipped else x._node
-        node = Node(ops.max_pool2d, attrs, [source], [(pooled.winner, None)], result.shape)
-        if clipped:
-            node = Node(ops.relu, {}, [node], [(pooled.array, result._storage)], result.shape)
-        result._node, result._requires_grad = node, True
     return result

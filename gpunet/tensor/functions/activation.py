@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gpunet import ops
-from gpunet.tensor.tensor import Tensor, apply
+from gpunet.tensor.record import apply
+from gpunet.tensor.tensor import Tensor
 
 __all__ = ["log_softmax", "relu", "sigmoid", "softmax", "tanh"]
 

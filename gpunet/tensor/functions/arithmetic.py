@@ -5,7 +5,8 @@ from __future__ import annotations
 from gpunet import ops
 from gpunet.ops.arithmetic import Number
 from gpunet.tensor.operators import Dims
-from gpunet.tensor.tensor import Tensor, apply
+from gpunet.tensor.record import apply
+from gpunet.tensor.tensor import Tensor
 
 __all__ = ["add", "div", "mean", "mul", "neg", "sub", "sum"]
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from gpunet import ops
 from gpunet.errors import ShapeError
 from gpunet.tensor.operators import Dims
-from gpunet.tensor.tensor import Tensor, apply
+from gpunet.tensor.record import apply
+from gpunet.tensor.tensor import Tensor
 
 __all__ = ["cat", "flatten", "permute", "reshape", "squeeze", "stack", "transpose", "unsqueeze"]
 
