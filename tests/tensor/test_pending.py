@@ -109,6 +109,13 @@ def test_an_image_that_is_pooled_never_reaches_memory(be, layer):
     assert not any(launched.get(name) for name in ("halo_conv_forward", "max_pool_forward", "relu_forward"))
 
 
+def test_the_gradient_of_what_is_pooled_makes_no_image_again(be, layer, ran):
+    y = Call(FUNCTIONS["relu-pool"])(*layer)
+    made = list(ran)
+    y.backward(Tensor(be.from_numpy(np.ones(y.shape, np.float32))))
+    assert ran == made and repr(y.grad_fn) == "<relu backward>"
+
+
 def test_what_is_still_held_is_made_once(be, layer, ran):
     y = Call(kept)(*layer)
     assert sorted(ran) == ["add", "conv2d", "max_pool2d", "mul", "sum", "sum"]
