@@ -9,6 +9,11 @@ data, emulator, io, models, train, viz      loaded when first used
 import importlib as _importlib
 import typing as _typing
 
+from gpunet import blas_kernels as _blas_kernels
+
+_blas_kernels.load_numpy()  # before anything imports NumPy
+
+# ruff: noqa: E402
 import numpy as _np
 
 from gpunet import nn, ops, optim

@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "gpunet"
 FLOORS = [
-    {"errors"},
+    {"errors", "blas_kernels"},
     {"emulator"},
     {"backend"},
     {"ops"},

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import gpunet
-from gpunet import backend, emulator
+from gpunet import backend, blas_kernels, emulator
 from gpunet.backend import blas, cubins, kernels, nvrtc
 from gpunet.backend.cupy import gpu_name
 from gpunet.errors import FormatError
@@ -43,6 +43,7 @@ def findings() -> Iterator[tuple[str, bool, str]]:
     yield "numpy", True, importlib.metadata.version("numpy")
     facts = blas.describe()
     yield "blas", True, f"{facts['library'].strip()}; kernels for {facts['kernels']}; {facts.get('path', '')}"
+    yield _blas_kernels(facts["kernels"])
     yield "threads", True, f"{facts['threads']} (set GPUNET_NUM_THREADS to change)"
     folder = kernels.kernel_dir()
     yield "kernels", True, f"{len(kernels.kernel_files())} files in {folder}"
@@ -65,6 +66,16 @@ def findings() -> Iterator[tuple[str, bool, str]]:
             yield package, True, importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             yield package, False, f"not installed; {purpose}"
+
+
+def _blas_kernels(running: str) -> tuple[str, bool, str]:
+    """Return the finding on which kernels NumPy's BLAS runs with."""
+    wanted = blas_kernels.wanted()
+    if wanted is None:
+        return "blas kernels", True, f"{running}, as NumPy or the environment chose"
+    if running == wanted:
+        return "blas kernels", True, f"{running}, chosen by gpunet (GPUNET_BLAS_KERNELS=numpy leaves it to NumPy)"
+    return "blas kernels", False, f"{running}; {wanted} is faster on this CPU: import gpunet before numpy"
 
 
 def _compiled_ahead() -> str:
