@@ -123,22 +123,25 @@ def wait_until_idle(
     seconds: float,
     *,
     share: float = 0.05,
+    every: float = 1.0,
+    times: int = 3,
     read: Callable[[], CpuSeconds | None] = cpu_seconds,
     sleep: Callable[[float], object] = time.sleep,
 ) -> bool:
-    """Wait until others use less than `share` of the CPUs for three seconds in a row; say whether that came.
+    """Wait until others use less than `share` of the CPUs, `times` looks in a row; say whether that came.
 
-    Gives up after `seconds`. Where the system does not say how busy it is, it counts as idle.
+    Looks `every` so many seconds and gives up after `seconds`. A system that does not say how busy it is counts as
+    idle.
     """
     quiet, before = 0, read()
-    for _ in range(int(seconds)):
-        sleep(1)
+    for _ in range(int(seconds / every)):
+        sleep(every)
         after = read()
         busy = elsewhere(before, after)
         if busy is None:
             return True
         quiet, before = quiet + 1 if busy < share else 0, after
-        if quiet == 3:
+        if quiet == times:
             return True
     return False
 
