@@ -15,7 +15,6 @@ import functools
 import itertools
 import math
 import operator
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 
-from gpunet.backend import blas, pool
+from gpunet.backend import blas, pool, scratch
 from gpunet.ops.geometry import Geometry, Triple, triple
 
 __all__ = ["forward", "input_gradient", "weight_gradient"]
@@ -36,7 +35,6 @@ _ROWS, _LEAST_BYTES = 384, 1 << 18
 # ... where rows are summed over, long products pay, but gy has to stay in the cache too ...
 _ROWS_SUMMED, _LEAST_BYTES_SUMMED = 1024, 1 << 17
 _MOST_BYTES = 5 << 19  # ... and the columns should stay in the cache of one core.
-_SCRATCH_BYTES = 1 << 23  # larger buffers go back to the pool after each block
 _FEW_CHANNELS = 4  # so few adjacent values that columns are copied along the image rows instead
 _RUNS, _PARTIAL_BYTES = 16, 1 << 25  # partial weight gradients: how many, and all together
 _RUN_PRODUCT = 16_000_000  # floating-point operations below which another partial gradient does not pay
@@ -111,32 +109,12 @@ def _blocks(g: Geometry, depth: int, itemsize: int, limits: Triple, spread: Trip
     return tuple(blocks)
 
 
-class _Scratch(threading.local):
-    """Buffers of one thread, each reused for every block and call; the largest size wins."""
-
-    def __init__(self) -> None:
-        self.buffers: dict[str, npt.NDArray[np.uint8]] = {}
-
-    def get(self, name: str, shape: Sequence[int], dtype: Any) -> Array:
-        """Return uninitialised memory; the same memory for the same name."""
-        nbytes = math.prod(shape) * dtype.itemsize
-        if nbytes > _SCRATCH_BYTES:
-            return pool.allocate(shape, dtype)
-        buffer = self.buffers.get(name)
-        if buffer is None or buffer.nbytes < nbytes:
-            self.buffers[name] = buffer = pool.allocate((nbytes,), np.uint8)
-        return buffer[:nbytes].view(dtype).reshape(shape)
-
-
-_scratch = _Scratch()
-
-
 def _slab(x: Array, block: _Block) -> Array:
     """Return the input that a block of outputs reads, zeros where it lies in the padding."""
     source = x[block.source]
     if block.inside is None:
         return source
-    slab = _scratch.get("slab", (*block.slab, x.shape[4]), x.dtype)
+    slab = scratch.get("slab", (*block.slab, x.shape[4]), x.dtype)
     slab.fill(0)
     slab[block.inside] = source
     return slab
@@ -155,7 +133,7 @@ def _columns(slab: Array, pixels: tuple[int, ...], g: Geometry, channels: slice)
     taps_first = slab.shape[4] <= _FEW_CHANNELS
     shape = taps + pixels if taps_first else pixels + taps
     strides = tap_strides + pixel_strides if taps_first else pixel_strides + tap_strides
-    columns = _scratch.get("columns", shape, slab.dtype)
+    columns = scratch.get("columns", shape, slab.dtype)
     np.copyto(columns, as_strided(slab, shape, strides, writeable=False))
     rows, depth = math.prod(pixels), math.prod(taps)
     return columns.reshape(depth, rows).T if taps_first else columns.reshape(rows, depth)
@@ -168,7 +146,7 @@ def _columns_by_rows(slab: Array, pixels: tuple[int, ...], g: Geometry) -> Array
     image, *steps, _ = slab.strides
     strides = (image, *map(operator.mul, steps, g.stride), *map(operator.mul, steps[:2], g.dilation[:2]))
     shape = (*pixels, *g.window[:2])
-    columns = _scratch.get("columns", (math.prod(pixels), depth), slab.dtype)
+    columns = scratch.get("columns", (math.prod(pixels), depth), slab.dtype)
     np.copyto(columns.view(row).reshape(shape), np.ndarray(shape, row, slab, 0, strides))
     return columns
 
@@ -258,7 +236,7 @@ def weight_gradient(gw: Array, gb: Array | None, gy: Array, x: Array, g: Geometr
             block, total = blocks[number], partial_w[run]
             slab = _slab(x, block)
             rows = block.rows(gy)
-            part = total if number == first else _scratch.get("part", total.shape, gw.dtype)
+            part = total if number == first else scratch.get("part", total.shape, gw.dtype)
             for group in range(g.groups):
                 columns = _columns(slab, block.pixels, g, _group(group, g.channels, g.groups))
                 outs = _group(group, g.outputs, g.groups)

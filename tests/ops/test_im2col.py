@@ -199,13 +199,6 @@ def test_padding_stays_zero_when_buffers_are_reused():
         np.testing.assert_array_equal(result, right)
 
 
-def test_scratch_memory_of_a_thread_is_bounded(monkeypatch):
-    monkeypatch.setattr(im2col, "_SCRATCH_BYTES", 1000)
-    monkeypatch.setattr(im2col, "_scratch", im2col._Scratch())
-    assert_equals_naive(GEOMETRIES["2-D, groups"], np.float64)
-    assert sum(buffer.nbytes for buffer in im2col._scratch.buffers.values()) <= 3000
-
-
 def test_channels_within_a_few_are_copied_along_the_rows():
     """Both orders of the columns give the same products."""
     few, many = (geometry(2, c, 5, 1, (1, 8, 7), (1, 3, 3)) for c in (im2col._FEW_CHANNELS, im2col._FEW_CHANNELS + 1))
