@@ -1,24 +1,26 @@
-"""Batch norm on the CPU: passes over blocks of rows that fit the cache, shared by our threads.
+"""Batch norm on the CPU: passes over blocks of rows, shared by our threads.
 
 A matrix has a row for each pixel and a column for each channel. Sums over rows are products with a row of ones, which
 BLAS does several times faster than `np.sum`; what the blocks give is summed in float64, in their order. Within a block,
-several rows count as one long row, because NumPy's loops run along rows and have to be started for each.
+several rows count as one long row, because NumPy's loops run along rows and have to be started for each. Blocks are
+larger than the cache of a core: threads that wait for each other between short calls lose more than that costs.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpunet.backend import blas
+from gpunet.backend import blas, pool
 
 __all__ = ["input_gradient", "moments", "normalise", "sums"]
 
-_CHUNK = 1 << 16  # elements
-_LONG_ROW = 1 << 10
+_BLOCK, _LEAST_BLOCK = 1 << 18, 1 << 16  # elements: of a block at most, and below which a second thread does not pay
+_LONG_ROW = 1 << 11
 
 Matrix = npt.NDArray[Any]
 
@@ -26,25 +28,32 @@ Matrix = npt.NDArray[Any]
 def moments(x: Matrix) -> tuple[Matrix, Matrix]:
     """Return mean and biased variance of each column, in float64; 0 for no rows.
 
-    Each block takes deviations from its own mean, twice, so that the rounding of that mean does no harm; blocks are
-    merged by the deviations of their means.
+    Each place in the long rows of a block is a group, which takes deviations from its own mean, twice, so that the
+    rounding of that mean does no harm; groups are merged by the deviations of their means.
     """
     columns, blocks = x.shape[1], _row_blocks(x)
-    counts = np.array([block.stop - block.start for block in blocks], np.float64).reshape(-1, 1)
-    means, squares = np.zeros((2, len(blocks), columns))
+    counts = np.zeros((len(blocks), _rows_per_long_row(columns), 1))
+    means, squares = np.zeros((2, *counts.shape[:2], columns))
 
     def reduce(i: int, rows: Matrix) -> None:
-        rough = (_column_sums(rows, columns) / counts[i]).astype(x.dtype)
-        deviations = rows - np.tile(rough, rows.shape[1] // columns)
-        rest = _column_sums(deviations, columns) / counts[i]
+        count, group = len(rows), (i, slice(rows.shape[1] // columns))
+        rough = _sum_rows(rows) / count
+        deviations = np.subtract(rows, rough, out=pool.allocate(rows.shape, rows.dtype))
+        rest = _sum_rows(deviations) / count
         deviations *= deviations
-        means[i] = rough + rest
-        squares[i] = _column_sums(deviations, columns) - counts[i] * rest * rest
+        counts[group] = count
+        means[group] = rough.reshape(-1, columns)
+        means[group] += rest.reshape(-1, columns)
+        squares[group] = (_sum_rows(deviations) - count * rest * rest).reshape(-1, columns)
 
     _for_each_block(reduce, [x], [])
     total = max(len(x), 1)
-    mean = (counts * means).sum(axis=0) / total
-    return mean, (squares + counts * (means - mean) ** 2).sum(axis=0) / total
+    mean = (counts * means).sum(axis=(0, 1)) / total
+    means -= mean
+    means *= means
+    means *= counts
+    squares += means
+    return mean, squares.sum(axis=(0, 1)) / total
 
 
 def normalise(y: Matrix, x: Matrix, mean: Matrix, inv_std: Matrix, weight: Matrix | None, bias: Matrix | None) -> None:
@@ -66,7 +75,7 @@ def sums(gy: Matrix, x: Matrix, mean: Matrix, inv_std: Matrix) -> tuple[Matrix, 
 
     def reduce(i: int, gy: Matrix, x: Matrix, mean: Matrix) -> None:
         gradients[i] = _column_sums(gy, gradients.shape[1])
-        deviations = x - mean
+        deviations = np.subtract(x, mean, out=pool.allocate(x.shape, x.dtype))
         deviations *= gy
         products[i] = _column_sums(deviations, gradients.shape[1])
 
@@ -93,37 +102,47 @@ def input_gradient(gx: Matrix, gy: Matrix, x: Matrix, scale: Matrix, mean: Matri
     _for_each_block(work, [gx, gy, x], [scale, mean, *(term.astype(x.dtype) for term in terms)])
 
 
+def _rows_per_long_row(columns: int) -> int:
+    return max(1, _LONG_ROW // max(columns, 1))
+
+
 def _row_blocks(matrix: Matrix) -> list[slice]:
-    """Cut the rows into blocks whose size, a power of two, depends on the number of columns only."""
+    """Cut the rows into blocks of whole long rows, an even number if there are several, and one of what is left."""
     rows, columns = matrix.shape
-    step = 1 << max(0, (_CHUNK // max(columns, 1)).bit_length() - 1)
-    return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+    together = _rows_per_long_row(columns)
+    whole = rows - rows % together
+    count = 1 if matrix.size <= 2 * _LEAST_BLOCK else 2 * -(-matrix.size // (2 * _BLOCK))
+    step = max(1, -(-whole // (together * count))) * together
+    cuts = [*range(0, whole, step), *{whole, rows}]
+    return [slice(start, stop) for start, stop in itertools.pairwise(sorted(cuts))]
 
 
 def _for_each_block(work: Callable[..., None], matrices: Sequence[Matrix], vectors: Sequence[Matrix]) -> None:
     """Call work(i, *long rows of block i, *values per column, repeated along a long row)."""
     columns, blocks = matrices[0].shape[1], _row_blocks(matrices[0])
-    times = [_rows_per_long_row(block.stop - block.start, columns) for block in blocks]
-    repeated = {n: [np.tile(vector, n) for vector in vectors] for n in set(times)}
+    together = _rows_per_long_row(columns)
+    repeated = [np.tile(vector, together) for vector in vectors]
 
     def run(i: int) -> None:
-        pieces = [matrix[blocks[i]].reshape(-1, times[i] * columns) for matrix in matrices]
-        work(i, *pieces, *repeated[times[i]])
+        width = min(together, blocks[i].stop - blocks[i].start) * columns  # what is left is one shorter row
+        pieces = [matrix[blocks[i]].reshape(-1, width) for matrix in matrices]
+        work(i, *pieces, *(vector[:width] for vector in repeated))
 
-    blas.parallel(len(blocks), run)
+    if matrices[0].size > 2 * _LEAST_BLOCK:
+        blas.parallel(len(blocks), run)
+        return
+    with blas.one_blas_thread():
+        for i in range(len(blocks)):
+            run(i)
 
 
-def _rows_per_long_row(rows: int, columns: int) -> int:
-    """Return the largest power of two that divides the rows and keeps long rows short enough."""
-    count = 1
-    while rows % (2 * count) == 0 and 2 * count * columns <= _LONG_ROW:
-        count *= 2
-    return count
+def _sum_rows(rows: Matrix) -> Matrix:
+    """Sum long rows."""
+    out = np.empty((1, rows.shape[1]), rows.dtype)
+    blas.single(np.ones((1, len(rows)), rows.dtype), rows, out)
+    return out
 
 
 def _column_sums(rows: Matrix, columns: int) -> Matrix:
-    """Sum long rows, then the parts of the sum that belong to one column."""
-    out = np.empty((1, rows.shape[1]), rows.dtype)
-    blas.single(np.ones((1, len(rows)), rows.dtype), rows, out)
-    parts: Matrix = out.reshape(-1, columns)
-    return parts.sum(axis=0)
+    """Sum long rows, then, in float64, the parts of the sum that belong to one column."""
+    return np.add.reduce(_sum_rows(rows).reshape(-1, columns), axis=0, dtype=np.float64)
