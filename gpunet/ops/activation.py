@@ -97,6 +97,9 @@ class ReLU(Activation):
     def gradient(self, xp: Any, gx: Array, gy: Array, y: Array) -> None:
         gx[...] = xp.where(y <= 0, 0, gy)
 
+    def cpu(self, be: Backend, y: Array, x: Array, **settings: float) -> None:
+        in_chunks(_larger_than_zero, *flat(be, y, x))
+
     def grad_cpu(self, be: Backend, gx: Array, gy: Array, saved: Array, **settings: float) -> None:
         in_chunks(_keep_where_positive, *flat(be, gx, gy, saved))
 
@@ -242,11 +245,19 @@ class LeakyReLU(Activation):
         gx *= gy
 
 
+def _larger_than_zero(y: Array, x: Array) -> None:
+    """y = max(x, 0): with an array of zeros NumPy takes half the time that it takes with a number."""
+    y.fill(0)
+    np.maximum(x, y, out=y)
+
+
 def _keep_where_positive(gx: Array, gy: Array, y: Array) -> None:
     """gx = 0 where y <= 0, else gy: by clearing bits, because assignment through a mask is ten times slower."""
     bits = np.dtype(f"i{gy.itemsize}")
-    keep = np.subtract((y <= 0).view(np.int8), 1)
-    np.bitwise_and(gy.view(bits), keep, out=gx.view(bits))
+    keep = gx.view(bits)
+    np.less_equal(y, 0, out=keep)
+    keep -= 1
+    np.bitwise_and(gy.view(bits), keep, out=keep)
 
 
 relu = ReLU()

@@ -13,6 +13,7 @@ from gpunet.backend.layout import coalesce, memory_view
 from gpunet.errors import DTypeError, ShapeError
 from gpunet.ops import arguments
 from gpunet.ops.base import Op, Out, like
+from gpunet.ops.elementwise import flat, in_chunks, pieces
 from gpunet.ops.reduce import sum_to_size
 
 __all__ = ["add", "div", "mul", "neg", "sub"]
@@ -68,6 +69,18 @@ class Arithmetic(Op):
     def reference(self, be: Backend, z: Array, x: Any, y: Any, number: float | None, sizes: Sizes) -> None:
         with np.errstate(all="ignore"):  # what overflows becomes infinite, as in kernels
             getattr(be.xp, self.ufunc)(number if x is None else x, number if y is None else y, out=z)
+
+    def cpu(self, be: Backend, z: Array, x: Any, y: Any, number: float | None, sizes: Sizes) -> None:
+        operands = [operand for operand in (x, y) if operand is not None]
+        if len(pieces(z.size)) < 2 or any(operand.shape != z.shape for operand in operands):
+            self.reference(be, z, x, y, number, sizes)
+            return
+
+        def work(z: Array, first: Array, second: Array | None = None) -> None:
+            left, right = (number, first) if x is None else (first, number if y is None else second)
+            getattr(np, self.ufunc)(left, right, out=z)
+
+        in_chunks(work, *flat(be, z, *operands))
 
     def cuda(self, be: KernelBackend, z: Array, x: Any, y: Any, number: float | None, sizes: Sizes) -> None:
         operands, axes = walk(be, z, x, y)

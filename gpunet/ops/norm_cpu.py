@@ -2,13 +2,11 @@
 
 A matrix has a row for each pixel and a column for each channel. Sums over rows are products with a row of ones, which
 BLAS does several times faster than `np.sum`; what the blocks give is summed in float64, in their order. Within a block,
-several rows count as one long row, because NumPy's loops run along rows and have to be started for each. Blocks are
-larger than the cache of a core: threads that wait for each other between short calls lose more than that costs.
+several rows count as one long row, because NumPy's loops run along rows and have to be started for each.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gpunet.backend import blas, pool
+from gpunet.ops.elementwise import pieces
 
 __all__ = ["input_gradient", "moments", "normalise", "sums"]
 
-_BLOCK, _LEAST_BLOCK = 1 << 18, 1 << 16  # elements: of a block at most, and below which a second thread does not pay
-_LONG_ROW = 1 << 11
+_LONG_ROW = 1 << 11  # elements
 
 Matrix = npt.NDArray[Any]
 
@@ -107,33 +105,28 @@ def _rows_per_long_row(columns: int) -> int:
 
 
 def _row_blocks(matrix: Matrix) -> list[slice]:
-    """Cut the rows into blocks of whole long rows, an even number if there are several, and one of what is left."""
+    """Cut the rows into blocks of whole long rows, and one of what is left."""
     rows, columns = matrix.shape
     together = _rows_per_long_row(columns)
-    whole = rows - rows % together
-    count = 1 if matrix.size <= 2 * _LEAST_BLOCK else 2 * -(-matrix.size // (2 * _BLOCK))
-    step = max(1, -(-whole // (together * count))) * together
-    cuts = [*range(0, whole, step), *{whole, rows}]
-    return [slice(start, stop) for start, stop in itertools.pairwise(sorted(cuts))]
+    whole = rows // together
+    blocks = [slice(p.start * together, p.stop * together) for p in pieces(whole, together * columns)]
+    return blocks if whole * together == rows else [*blocks, slice(whole * together, rows)]
 
 
 def _for_each_block(work: Callable[..., None], matrices: Sequence[Matrix], vectors: Sequence[Matrix]) -> None:
     """Call work(i, *long rows of block i, *values per column, repeated along a long row)."""
-    columns, blocks = matrices[0].shape[1], _row_blocks(matrices[0])
+    (rows, columns), blocks = matrices[0].shape, _row_blocks(matrices[0])
     together = _rows_per_long_row(columns)
     repeated = [np.tile(vector, together) for vector in vectors]
 
     def run(i: int) -> None:
         width = min(together, blocks[i].stop - blocks[i].start) * columns  # what is left is one shorter row
-        pieces = [matrix[blocks[i]].reshape(-1, width) for matrix in matrices]
-        work(i, *pieces, *(vector[:width] for vector in repeated))
+        parts = [matrix[blocks[i]].reshape(-1, width) for matrix in matrices]
+        work(i, *parts, *(vector[:width] for vector in repeated))
 
-    if matrices[0].size > 2 * _LEAST_BLOCK:
-        blas.parallel(len(blocks), run)
-        return
-    with blas.one_blas_thread():
-        for i in range(len(blocks)):
-            run(i)
+    left = int(rows % together > 0)
+    blas.parallel(len(blocks) - left, run)
+    blas.parallel(left, lambda _: run(len(blocks) - 1))  # too little for a thread
 
 
 def _sum_rows(rows: Matrix) -> Matrix:
