@@ -13,7 +13,6 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 FIRST_STEPS = 4  # whose losses are compared
@@ -26,46 +25,44 @@ def main() -> None:
     start = time.perf_counter()
     module = importlib.import_module(f"bench.peers_cpu.contestants.{task['module']}")
     imported = time.perf_counter() - start
-    step, answer = _begin(module, task)
-    print(json.dumps({"import_s": imported, **answer}), file=answers)
+    runner, facts = _begin(module, task)
+    print(json.dumps({"import_s": imported, **facts, "cpu_s": _cpu_seconds()}), file=answers)
     for line in sys.stdin:
-        order = json.loads(line)
-        print(json.dumps(_round(step, order["seconds"], order["steps"])), file=answers)
+        print(json.dumps(_round(runner, **json.loads(line))), file=answers)
 
 
-def _begin(module: Any, task: dict[str, Any]) -> tuple[Callable[[], Any], dict[str, Any]]:
-    """Build the contestant and take its first steps; return how to take more."""
+def _begin(module: Any, task: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Build the contestant and take its first steps."""
     from bench.peers_cpu import workloads
 
     workload = workloads.Workload(**task["workload"])
-    weights, batches = workloads.first_weights(workload.network), workloads.batches(workload)
+    weights, settings = workloads.first_weights(workload.network), (task["threads"], task["variant"])
     start = time.perf_counter()
-    contestant = module.make(workload, weights, task["threads"], task["variant"])
+    if workload.epoch:
+        runner = contestant = module.make_epochs(workload, weights, *settings, task["data"])
+    else:
+        contestant = module.make(workload, weights, *settings)
     built = time.perf_counter() - start
+    if not workload.epoch:
+        runner = workloads.Ring(workload, contestant)
     del weights
-    step = workloads.stepper(workload, contestant, batches)
     start = time.perf_counter()
-    first = step()
+    first = runner.first()
     cold = time.perf_counter() - start
-    losses = [workloads.loss(result) for result in (first, *(step() for _ in range(FIRST_STEPS - 1)))]
-    return step, {
-        "build_s": built,
-        "cold_s": cold,
-        "losses": losses,
-        "kernels": contestant.kernels(),
-        "cpu_s": _cpu_seconds(),
-    }
+    losses = [workloads.loss(result) for result in (first, *(runner.first() for _ in range(FIRST_STEPS - 1)))]
+    return runner, {"build_s": built, "cold_s": cold, "losses": losses, "kernels": contestant.kernels()}
 
 
-def _round(step: Callable[[], Any], seconds: float, steps: int) -> dict[str, Any]:
-    """Time steps for some seconds, but `steps` of them at least, after one that wakes threads and caches."""
-    step()
+def _round(runner: Any, seconds: float, steps: int) -> dict[str, Any]:
+    """Time steps for some seconds, but `steps` of them at least, after what wakes threads and caches."""
+    runner.wake()
     times: list[float] = []
     while len(times) < steps or sum(times) < seconds:
         start = time.perf_counter()
-        step()
+        result = runner.step()
         times.append(time.perf_counter() - start)
-    return {"times": times, "cpu_s": _cpu_seconds(), "peak_rss": _peak_rss()}
+    metrics = result if isinstance(result, dict) else None
+    return {"times": times, "metrics": metrics, "cpu_s": _cpu_seconds(), "peak_rss": _peak_rss()}
 
 
 def _cpu_seconds() -> float:

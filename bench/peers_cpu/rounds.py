@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from bench import timing
+from bench.peers_cpu import legs
 from bench.peers_cpu.contestants import Entry
 from bench.peers_cpu.workloads import Workload
 
@@ -34,7 +35,9 @@ class Settings:
     patience: float = 60.0  # seconds that a round waits for an idle machine; 0 does not look
     busy: float = 0.05  # share of the CPUs that others may take
     threads: int = 2
-    environment: Mapping[str, str] = field(default_factory=dict)
+    leg: str = "native"
+    epochs: int = 3  # rounds of a workload whose steps are epochs
+    data: str = ""  # the folder with MNIST, for these
 
 
 @dataclass
@@ -57,7 +60,8 @@ class Child:
     """The process of one contestant and workload, after its first steps; see `child.py`."""
 
     def __init__(self, entry: Entry, workload: Workload, settings: Settings) -> None:
-        task = {"module": entry.module, "variant": entry.variant, "threads": settings.threads}
+        threads = entry.threads or settings.threads
+        task = {"module": entry.module, "variant": entry.variant, "threads": threads, "data": settings.data}
         self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  close() does
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.peers_cpu.child", json.dumps({**task, "workload": asdict(workload)})],
@@ -66,7 +70,7 @@ class Child:
             stderr=self._said,
             text=True,
             cwd=ROOT,
-            env={**os.environ, **settings.environment},
+            env=legs.environment(settings.leg, threads),
         )
         try:
             self.facts = self._answer()
@@ -81,16 +85,15 @@ class Child:
         if not line:
             code = self._process.wait()
             self._said.seek(0)
-            said = [text for text in self._said.read().splitlines() if text.strip()]
-            raise ChildFailed(said[-1].strip() if said else f"exit code {code}")
+            raise ChildFailed(reason(self._said.read()) or f"exit code {code}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def round(self, settings: Settings) -> tuple[dict[str, Any], float | None]:
+    def round(self, seconds: float, steps: int) -> tuple[dict[str, Any], float | None]:
         """Run a round; return what it measured and the share of the CPUs that others took meanwhile."""
         assert self._process.stdin is not None
         before = timing.cpu_seconds()
-        order = json.dumps({"seconds": settings.seconds, "steps": settings.steps})
+        order = json.dumps({"seconds": seconds, "steps": steps})
         with suppress(BrokenPipeError):  # it ended; reading its answer says why
             print(order, file=self._process.stdin, flush=True)
         answer, after = self._answer(), timing.cpu_seconds()
@@ -109,6 +112,13 @@ class Child:
             self._process.kill()
             self._process.wait()
         self._said.close()
+
+
+def reason(said: str) -> str:
+    """Return the line that says why a process failed: the last one that names an error, else the last one."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Interrupt)\b", line)]
+    return (errors or lines or [""])[-1]
 
 
 def idle(settings: Settings) -> bool:
@@ -132,14 +142,17 @@ def measure(
                 continue
             stack.callback(child.close)
             children[entry.name], measured[entry.name] = child, Measured(entry, workload, child.facts)
-        turns = list(_turns(list(measured), settings.rounds))
+        count, length = settings.rounds, (settings.seconds, settings.steps)
+        if workload.epoch:
+            count, length = settings.epochs, (0.0, 1)
+        turns = list(_turns(list(measured), count))
         for name in tqdm(turns, workload.name, unit="round", file=sys.stderr):
             result = measured[name]
             if name not in children or (result.rounds >= FEWEST and sum(result.times) > settings.budget):
                 continue
             clean = idle(settings)
             try:
-                answer, others = children[name].round(settings)
+                answer, others = children[name].round(*length)
             except ChildFailed as error:
                 left_out[f"{workload.name} {name}"] = str(error)
                 del children[name]
@@ -148,6 +161,8 @@ def measure(
             result.rounds += 1
             result.contended += not clean or (settings.patience > 0 and (others or 0) > settings.busy)
             result.facts["peak_rss"] = answer["peak_rss"]
+            if answer["metrics"]:
+                result.facts.setdefault("epochs", []).append(answer["metrics"])
         return [measured[name] for name in children]
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +17,7 @@ Weights = dict[str, npt.NDArray[Any]]
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
 CLASSES = 10
+SHIFT = 2  # pixels, at most, by which W5 moves its images
 SGD = {"lr": 0.01, "momentum": 0.9}
 ADAM = {"lr": 0.001}
 BATCHES = 8  # different ones, in a ring
@@ -35,6 +35,7 @@ class Workload:
     network: str  # a key of IMAGES
     batch: int
     optimizer: str | None = None  # "SGD" or "Adam"
+    epoch: bool = False  # a step is a whole epoch of MNIST, with loader, augmentation and metrics
 
     @property
     def training(self) -> bool:
@@ -46,6 +47,11 @@ WORKLOADS = (
     Workload("W1", "MLP 784-512-256-10, SGD, batch 128", "mlp", 128, "SGD"),
     Workload("W2", "CNN of MNIST, Adam, batch 64", "cnn", 64, "Adam"),
     Workload("W3", "ResNet on 3x32x32, SGD, batch 64", "resnet", 64, "SGD"),
+    Workload("W4-CNN-1", "inference of W2, batch 1", "cnn", 1),
+    Workload("W4-CNN-256", "inference of W2, batch 256", "cnn", 256),
+    Workload("W4-ResNet-1", "inference of W3, batch 1", "resnet", 1),
+    Workload("W4-ResNet-256", "inference of W3, batch 256", "resnet", 256),
+    Workload("W5", "W2 over an epoch of MNIST, with loader, shifts, metrics", "cnn", 64, "Adam", epoch=True),
 )
 
 
@@ -96,19 +102,21 @@ def batches(workload: Workload) -> list[Batch]:
     return [(rng.random(size, np.float32), rng.integers(0, CLASSES, workload.batch)) for _ in range(BATCHES)]
 
 
-def stepper(workload: Workload, contestant: Any, ring: list[Batch]) -> Callable[[], Any]:
-    """Return a call that takes the next batch of the ring and trains on it, or infers; `loss` reads what it returns."""
-    batches = [(contestant.put(x), contestant.put(y) if workload.training else y) for x, y in ring]
-    turns = itertools.cycle(batches)
+class Ring:
+    """Steps of a contestant over a few batches, again and again; `loss` reads what a step returns."""
 
-    def train() -> Any:
-        return contestant.step(*next(turns))
+    def __init__(self, workload: Workload, contestant: Any) -> None:
+        self.training, self.contestant = workload.training, contestant
+        put = contestant.put
+        ready = [(put(x), put(y) if workload.training else y) for x, y in batches(workload)]
+        self._turns = itertools.cycle(ready)
 
-    def infer() -> Any:
-        x, labels = next(turns)
-        return contestant.predict(x), labels
+    def step(self) -> Any:
+        """Train on the next batch, or infer from it."""
+        x, y = next(self._turns)
+        return self.contestant.step(x, y) if self.training else (self.contestant.predict(x), y)
 
-    return train if workload.training else infer
+    first = wake = step
 
 
 def loss(result: Any) -> float:

@@ -1,4 +1,4 @@
-"""gpunet beside its peers on the CPU: it runs, losses must agree, ratios are to PyTorch, failures are told."""
+"""python -m bench.peers_cpu runs, tells what failed, and writes nothing when losses differ."""
 
 from __future__ import annotations
 
@@ -7,72 +7,70 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from bench import timing
 from bench.peers_cpu import __main__ as command
-from bench.peers_cpu import contestants, results, rounds, table, workloads
-from bench.peers_cpu.contestants import Entry
+from bench.peers_cpu import contestants, legs, rounds, workloads
+from gpunet.backend import blas
+from gpunet.data import write_idx
+from tests.bench.peers import W1, entry, measured
 
 ROOT = Path(__file__).resolve().parents[2]
-W1, W2 = workloads.WORKLOADS[:2]
-
-
-def entry(name, **changes):
-    return Entry(name, **{"module": name, "package": "numpy", "pip": name, **changes})
-
-
-def measured(name, *milliseconds, workload=W1, losses=(2.0, 1.5), **changes):
-    facts = {"import_s": 0.2, "build_s": 0.1, "cold_s": 0.05, "losses": list(losses), "kernels": "AVX2"}
-    facts["peak_rss"] = 100 << 20
-    times = [time / 1e3 for time in milliseconds]
-    return rounds.Measured(entry(name), workload, facts, times, **{"rounds": 4, "contended": 1, **changes})
 
 
 def smoke(out, *arguments):
-    line = [sys.executable, "-m", "bench.peers_cpu", "--smoke", "--out", str(out), *arguments]
+    line = [sys.executable, "-m", "bench.peers_cpu", *arguments, "--smoke", "--out", str(out)]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
-    return done, json.loads((out / "cpu.json").read_text()) if (out / "cpu.json").exists() else None
+    (path,) = out.glob("*.json") or (None,)
+    return done, json.loads(path.read_text())
 
 
-def test_gpunet_alone_runs_every_workload(tmp_path):
-    done, content = smoke(tmp_path, "--contestants", "gpunet")
+@pytest.fixture
+def few_digits(tmp_path):
+    rng, folder = np.random.default_rng(0), tmp_path / "mnist"
+    folder.mkdir()
+    write_idx(folder / "train-images-idx3-ubyte", rng.integers(0, 256, (30, 28, 28), np.uint8))
+    write_idx(folder / "train-labels-idx1-ubyte", rng.integers(0, 10, 30).astype(np.uint8))
+    return str(folder)
+
+
+def test_gpunet_alone_runs_every_workload(tmp_path, few_digits):
+    done, content = smoke(tmp_path, "--contestants", "gpunet", "--data", few_digits)
     assert done.returncode == 0, done.stderr
     assert [result["name"] for result in content["results"]] == [f"{work.name} gpunet" for work in workloads.WORKLOADS]
     assert content["benchmark"] == "peers_cpu" and content["smoke"] and content["left_out"] == {}
     for result in content["results"]:
         extra = result["extra"]
-        assert result["rounds"] == 2 and extra["turns"] == 1 and extra["ratio"] is None and len(extra["losses"]) == 4
+        assert extra["turns"] == 1 and extra["ratio"] is None and len(extra["losses"]) == 4
         assert min(extra[key] for key in ("import_s", "build_s", "cold_s")) > 0 and extra["peak_rss"] > 10 << 20
-        assert extra["workload"] in done.stdout
+        assert extra["workload"] in done.stdout and result["rounds"] == (1 if extra["workload"] == "W5" else 2)
+    assert extra["images"] == 30 and extra["epochs"][0].keys() == {"loss", "accuracy", "images"}
 
 
-def test_gpunet_beside_pytorch_has_its_losses(tmp_path, torch):
-    done, content = smoke(tmp_path, "--contestants", "gpunet,PyTorch", "--only", "W3")
+def test_gpunet_beside_pytorch_has_its_losses(tmp_path, few_digits, torch):
+    done, content = smoke(tmp_path, "--contestants", "gpunet,PyTorch", "--only", "W3,W5", "--data", few_digits)
     assert done.returncode == 0, done.stderr
     found = {result["name"]: result for result in content["results"]}
-    assert found.keys() == {"W3 gpunet", "W3 PyTorch"}
+    assert found.keys() == {"W3 gpunet", "W3 PyTorch", "W5 gpunet", "W5 PyTorch"}
     assert found["W3 PyTorch"]["extra"]["ratio"] == 1
     ratio = found["W3 gpunet"]["median"] / found["W3 PyTorch"]["median"]
     assert found["W3 gpunet"]["extra"]["ratio"] == pytest.approx(ratio)
 
 
-def test_ratios_are_of_medians_to_pytorch_in_the_same_workload():
-    group = [measured("gpunet", 1, 2, 9), measured("PyTorch", 4, 3, 5), measured("gpunet", 7, workload=W2)]
-    ours, theirs, alone = results.results(group, threads=2)
-    assert (ours.name, ours.median, ours.extra["ratio"]) == ("W1 gpunet", 0.002, 0.5)
-    assert (theirs.extra["ratio"], alone.extra["ratio"]) == (1.0, None)
-    assert (ours.extra["turns"], ours.extra["contended"], ours.extra["threads"]) == (4, 1, 2)
+def test_batches_and_threads_are_measured(tmp_path):
+    done, content = smoke(tmp_path, "scaling", "--contestants", "gpunet")
+    assert done.returncode == 0, done.stderr
+    assert content["benchmark"] == "peers_cpu scaling"
+    names = {result["name"] for result in content["results"]}
+    threads = {f"{work} threads gpunet, {count}" for work in ("W1", "W2", "W3") for count in ("1 thread", "2 threads")}
+    assert names == {"W2 batch 16 gpunet", "W2 batch 32 gpunet", *threads}
+    assert "1 thread / 2 threads" in done.stdout
 
 
-def test_losses_must_agree_to_three_digits():
-    close = measured("gpunet", 1, losses=(2.0015, 1.5)), measured("PyTorch", 1)
-    assert results.disagreements(close) == []
-    apart = measured("gpunet", 1, losses=(2.0, 1.503)), measured("JAX", 1), measured("PyTorch", 1)
-    assert results.disagreements(apart) == ["W1: the losses of gpunet are 2, 1.503, those of PyTorch 2, 1.5"]
-    others = measured("gpunet", 1), measured("PyTorch", 1, workload=W2, losses=(9.0, 9.0))
-    assert results.disagreements(others) == []
-    assert results.disagreements([measured("gpunet", 1), measured("JAX", 1, losses=(float("nan"), 1.5))])
+def test_without_data_a_line_says_so(tmp_path, capsys):
+    assert command.main(["--smoke", "--only", "W5", "--out", str(tmp_path)]) == 1
+    assert "nothing was measured: W5: no MNIST: --data FOLDER" in capsys.readouterr().err
 
 
 def test_different_losses_are_exit_code_3_and_nothing_is_written(tmp_path, monkeypatch, capsys):
@@ -85,41 +83,19 @@ def test_different_losses_are_exit_code_3_and_nothing_is_written(tmp_path, monke
 
 def test_who_fails_is_named_with_a_reason_and_the_others_are_kept(tmp_path, monkeypatch, capsys):
     broken, absent = entry("broken"), entry("absent", package="no_such_package", pip="some-peer")
-    monkeypatch.setattr(contestants, "ENTRIES", (contestants.ENTRIES[0], broken, absent))
+    compiled = entry("compiled", compiler="no-such-compiler")
+    monkeypatch.setattr(contestants, "ENTRIES", (contestants.ENTRIES[0], broken, absent, compiled))
     assert command.main(["--smoke", "--only", "W1", "--out", str(tmp_path)]) == 4
     content = json.loads((tmp_path / "cpu.json").read_text())
     assert content["left_out"] == {
         "absent": "not installed: pip install some-peer",
+        "compiled": "needs no-such-compiler on the PATH",
         "W1 broken": "ModuleNotFoundError: No module named 'bench.peers_cpu.contestants.broken'",
     }
     assert [result["name"] for result in content["results"]] == ["W1 gpunet"]
     assert "W1 broken: ModuleNotFoundError" in capsys.readouterr().out
-    assert command.main(["--smoke", "--contestants", "absent", "--out", str(tmp_path)]) == 1
+    assert command.main(["--smoke", "--contestants", "absent", "--only", "W1", "--out", str(tmp_path)]) == 1
     assert "nothing was measured: absent: not installed: pip install some-peer" in capsys.readouterr().err
-
-
-def test_where_gpunet_loses_is_told_from_the_numbers():
-    group = [measured("gpunet", 4), measured("JAX", 2), measured("PyTorch", 3), measured("DeZero", 5)]
-    assert results.losing(results.results(group, threads=2)) == [
-        "W1: JAX takes 0.50 of gpunet's time (2 ms and 4 ms)",
-        "W1: PyTorch takes 0.75 of gpunet's time (3 ms and 4 ms)",
-    ]
-    assert results.losing(results.results([measured("gpunet", 1), measured("PyTorch", 2)], threads=2)) == []
-
-
-def test_each_round_starts_with_another_contestant():
-    assert list(rounds._turns(["a", "b", "c"], 4)) == [*"abc", *"bca", *"cab", *"abc"]
-
-
-def test_the_table_has_the_fastest_first_and_names_the_cpu():
-    found = results.results([measured("PyTorch", 3), measured("gpunet", 1)], threads=2)
-    where = {"date": "then", "commit": "c", "machine": {"cpu": "a CPU", "load": 0.1}, "versions": {}}
-    head = {"threads": 2, "leg": "native", "left_out": {"JAX": "not installed: pip install jax"}}
-    text = table.table({**timing.report("peers_cpu", found, where), **head})
-    lines = [" ".join(line.split()) for line in text.splitlines()]
-    ours = lines.index("gpunet 1 ms 1 ms 0.33 3 of 4 200 ms 100 ms 50 ms 100 MB")
-    assert lines[0].startswith("a CPU, 2 threads") and lines[ours + 1].startswith("PyTorch 3 ms")
-    assert "JAX: not installed: pip install jax" in text
 
 
 @pytest.mark.parametrize(
@@ -127,12 +103,37 @@ def test_the_table_has_the_fastest_first_and_names_the_cpu():
     [
         (["--only", "W9"], "--only: W9 begins none of W1, W2"),
         (["--contestants", "gpunet,torch"], "--contestants: torch is none of gpunet, PyTorch"),
-        (["--rounds", "0"], "--rounds and --threads: expected a number >= 1"),
+        (["--rounds", "0"], "--rounds, --epochs and --threads: expected a number >= 1"),
         (["--only", "W1"], "a part of the run needs --out DIR"),
         (["--smoke"], "a part of the run needs --out DIR"),
+        (["--smoke", "--out", "x", "--page"], "--page shows whole runs only"),
     ],
 )
 def test_wrong_usage_is_refused(capsys, arguments, text):
     with pytest.raises(SystemExit) as stop:
         command.main(arguments)
     assert stop.value.code == 2 and text in capsys.readouterr().err
+
+
+def test_a_folder_without_results_is_exit_code_1(tmp_path, capsys):
+    assert command.main(["table", "--out", str(tmp_path)]) == 1
+    assert command.main(["page", "--out", str(tmp_path)]) == 1
+    assert "has no result files" in (said := capsys.readouterr().err) and "has no cpu.json" in said
+
+
+def test_nothing_comes_before_the_library_that_is_timed():
+    code = (
+        "import sys, bench.peers_cpu.contestants, bench.peers_cpu.child; print({'numpy', 'gpunet'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_the_second_leg_limits_vector_instructions():
+    if blas.describe()["kernels"] not in {"SkylakeX", "Cooperlake", "SapphireRapids", "Haswell", "Zen"}:
+        pytest.skip("no OpenBLAS for x86 CPUs with AVX2")
+    child = rounds.Child(contestants.ENTRIES[0], workloads.tiny(W1), rounds.Settings(leg="avx2", threads=1))
+    child.close()
+    assert child.facts["kernels"] == "Haswell"
+    assert legs.environment("native", 3)["GPUNET_NUM_THREADS"] == "3"
+    assert "ONEDNN_MAX_CPU_ISA" not in legs.environment("native", 3)

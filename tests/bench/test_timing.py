@@ -54,6 +54,12 @@ def test_idle_means_three_quiet_seconds_in_a_row(shares, idle, after):
     assert machine.seconds == after
 
 
+def test_one_quiet_look_can_be_enough():
+    machine = Machine(1, 0.06, 0.04, 0)
+    assert timing.wait_until_idle(2, every=0.5, times=1, read=machine.read, sleep=machine.sleep)
+    assert machine.seconds == 3
+
+
 def test_a_system_without_clocks_counts_as_idle():
     assert timing.wait_until_idle(5, read=lambda: None, sleep=lambda seconds: None)
 

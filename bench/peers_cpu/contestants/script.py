@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def network(lib: Any, name: str) -> Any:
     return {"mlp": MLP, "cnn": CNN, "resnet": ResNet}[name]()
 
 
-class Script:
+class Script(ABC):
     """A network and its optimizer, in gpunet or in PyTorch."""
 
     def __init__(self, lib: Any, workload: Workload, weights: Weights) -> None:
@@ -73,6 +74,14 @@ class Script:
         if workload.optimizer:
             settings = SGD if workload.optimizer == "SGD" else ADAM
             self.optimizer = getattr(lib.optim, workload.optimizer)(self.model.parameters(), **settings)
+
+    @abstractmethod
+    def right(self, logits: Any, y: Any) -> int:
+        """Count the right predictions of a batch."""
+
+    @abstractmethod
+    def kernels(self) -> str:
+        """Say which vector instructions run."""
 
     def put(self, array: npt.NDArray[Any]) -> Any:
         return self.lib.from_numpy(array)
