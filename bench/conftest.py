@@ -26,6 +26,7 @@ DEFAULTS = {
     "min_time": "0.001",
     "columns": ["min", "median", "iqr", "rounds", "iterations"],
 }
+collect_ignore = ["peers_cpu/contestants"]  # each imports a library that may be missing
 CUDA_ROUND = 0.01  # seconds: at least this much queued work between two readings, so that launches overlap
 WARMUP_CALLS = 3
 
