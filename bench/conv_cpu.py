@@ -23,7 +23,8 @@ import numpy as np
 from bench import timing
 from bench.shapes import CIFAR_CONVS, MNIST_CONVS, Conv
 from gpunet.backend import CHANNELS_LAST, blas
-from gpunet.ops import conv, conv2d, im2col
+from gpunet.ops import conv, conv2d, conv_blocks, im2col
+from gpunet.ops.conv_blocks import Target
 from gpunet.ops.geometry import Geometry, channels_last_memory
 
 
@@ -35,7 +36,7 @@ def floor(geometry: Geometry, direction: str, dtype: Any = np.float32) -> Callab
     if direction == "input":
         g = replace(g, channels=g.outputs, outputs=g.channels, in_size=g.out_size, out_size=g.in_size)
     depth = g.taps * g.channels
-    blocks = im2col._blocks(g, depth, np.dtype(dtype).itemsize, limits)
+    blocks = conv_blocks.cut(g, depth, np.dtype(dtype).itemsize, limits)
     sizes = [math.prod(block.pixels) for block in blocks]
     rng = np.random.default_rng(0)
     columns, rows, kernel = (
@@ -73,7 +74,7 @@ def contestants(shape: Conv) -> tuple[dict[str, Callable[[], object]], dict[str,
     )
     x5, w5 = channels_last_memory(x), channels_last_memory(w)
     calls: dict[str, Callable[[], object]] = {
-        "forward": lambda: im2col.forward(out, x5, w5, b, geometry),
+        "forward": lambda: im2col.forward(Target(out, b), x5, w5, geometry),
         "forward floor": floor(geometry, "forward"),
         "input": lambda: im2col.input_gradient(gx[:, None], gy, w5, geometry),
         "input floor": floor(geometry, "input"),

@@ -23,7 +23,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["batched_matmul", "describe", "matmul", "one_blas_thread", "parallel", "set_threads", "threads"]
+__all__ = [
+    "batched_matmul",
+    "column_sums",
+    "describe",
+    "matmul",
+    "one_blas_thread",
+    "parallel",
+    "set_threads",
+    "single",
+    "threads",
+]
 
 _SMALLEST_PRODUCT = 8_000_000  # floating-point operations below which a second thread does not pay
 _BLOCK_PRODUCT = 16_000_000  # what a block should have before there are more than two
@@ -280,6 +290,17 @@ def batched_matmul(a: npt.NDArray[Any], b: npt.NDArray[Any], out: npt.NDArray[An
     count = min(1 + product * math.prod(batch) // _SMALLEST_PRODUCT, _MOST_BLOCKS)
     pieces = [(*[slice(None)] * axis, piece) for piece in _pieces(batch[axis], count)] if out.size else []
     parallel(len(pieces), lambda i: single(a[pieces[i]], b[pieces[i]], out[pieces[i]]))
+
+
+def column_sums(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the sum of each column, within a task of `parallel`: a product with ones, several times faster than sum.
+
+    Args:
+        rows: (M, N), rows or columns adjacent in memory.
+    """
+    sums = np.empty((1, rows.shape[1]), rows.dtype)
+    single(np.ones((1, len(rows)), rows.dtype), rows, sums)
+    return sums[0]
 
 
 def single(a: npt.NDArray[Any], b: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:

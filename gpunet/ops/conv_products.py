@@ -13,12 +13,14 @@ from __future__ import annotations
 import abc
 import itertools
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from gpunet.backend import CHANNELS_LAST, Array, Backend
-from gpunet.ops import im2col
+from gpunet.ops import im2col, winograd
+from gpunet.ops.conv_blocks import Target
 from gpunet.ops.geometry import Geometry, channels_last_memory, with_three_axes
 
 __all__ = ["CPU", "REFERENCE", "Products"]
@@ -77,17 +79,17 @@ class _Reference(Products):
 
 
 class _Cpu(Products):
-    """Blocked im2col and BLAS on channels-last memory."""
+    """BLAS on channels-last memory: minimal filtering where that pays, else im2col."""
 
     def forward(
         self, be: Backend, y: Array, x: Array, w: Array, b: Array | None, g: Geometry, relu: bool = False
     ) -> None:
         with be.dense_output(y, CHANNELS_LAST) as out:
-            im2col.forward(channels_last_memory(out), _memory(be, x), _memory(be, w), b, g, relu)
+            _way(g).forward(Target(channels_last_memory(out), b, relu), _memory(be, x), _memory(be, w), g)
 
     def input_gradient(self, be: Backend, gx: Array, gy: Array, w: Array, b: Array | None, g: Geometry) -> None:
         with be.dense_output(gx, CHANNELS_LAST) as out:
-            im2col.input_gradient(channels_last_memory(out), _memory(be, gy), _memory(be, w), g, b)
+            _way(g).input_gradient(channels_last_memory(out), _memory(be, gy), _memory(be, w), g, b)
 
     def weight_gradient(self, be: Backend, gw: Any, gb: Any, gy: Array, x: Array, g: Geometry) -> None:
         gradient = _memory(be, gy)
@@ -95,7 +97,11 @@ class _Cpu(Products):
             gb[...] = gradient.sum(axis=(0, 1, 2, 3), dtype=np.float64)  # NumPy adds pixels one by one
             return
         with be.dense_output(gw, CHANNELS_LAST) as out:
-            im2col.weight_gradient(channels_last_memory(out), gb, gradient, _memory(be, x), g)
+            _way(g).weight_gradient(channels_last_memory(out), gb, gradient, _memory(be, x), g)
+
+
+def _way(g: Geometry) -> ModuleType:
+    return winograd if winograd.pays(g) else im2col
 
 
 def _memory(be: Backend, array: Array) -> Array:

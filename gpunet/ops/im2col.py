@@ -11,12 +11,11 @@ Source: Chellapilla et al. 2006.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 import operator
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,8 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 
 from gpunet.backend import blas, pool, scratch
-from gpunet.ops.geometry import Geometry, Triple, triple
+from gpunet.ops.conv_blocks import Target, cut, padded
+from gpunet.ops.geometry import Geometry
 
 __all__ = ["forward", "input_gradient", "weight_gradient"]
 
@@ -38,86 +38,6 @@ _MOST_BYTES = 5 << 19  # ... and the columns should stay in the cache of one cor
 _FEW_CHANNELS = 4  # so few adjacent values that columns are copied along the image rows instead
 _RUNS, _PARTIAL_BYTES = 16, 1 << 25  # partial weight gradients: how many, and all together
 _RUN_PRODUCT = 16_000_000  # floating-point operations below which another partial gradient does not pay
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Some images, or adjacent outputs of one image; indices of images and of the three axes."""
-
-    where: tuple[slice, ...]  # the outputs
-    pixels: tuple[int, ...]  # how many
-    source: tuple[slice, ...]  # the input that they read
-    slab: tuple[int, ...]  # size of that input with its padding
-    inside: tuple[slice, ...] | None  # where the input lies in the slab; None where it is all of it
-
-    def rows(self, array: Array) -> Array:
-        """View these outputs of an array (N, OD, OH, OW, O) as (rows, O)."""
-        return array[self.where].reshape(math.prod(self.pixels), array.shape[-1])
-
-
-def _pieces(g: Geometry, depth: int, itemsize: int, limits: Triple) -> Iterator[tuple[slice, ...]]:
-    """Cut the outputs into whole images, or into pieces of one image where that is large.
-
-    A piece of images has the rows and bytes of columns, `depth` values per row, that `limits` asks for at least;
-    no piece has more bytes than its third number, unless one row has.
-    """
-    rows, least_bytes, most_bytes = limits
-    per_output = max(1, depth * itemsize)
-    per_image = math.prod(g.out_size)
-    most = most_bytes // per_output
-    if per_image <= most:
-        images = max(-(-rows // per_image), least_bytes // (per_image * per_output))
-        images = max(1, min(images, most // per_image))
-        for n in range(0, g.batch, images):
-            yield (slice(n, min(n + images, g.batch)), *(slice(0, size) for size in g.out_size))
-        return
-    inner = (g.out_size[1] * g.out_size[2], g.out_size[2], 1)
-    axis = next((axis for axis in range(3) if inner[axis] <= most), 2)  # cut here; one by one along the axes outside
-    length = g.out_size[axis]
-    step = -(-length // -(-length // max(1, most // inner[axis])))
-    for outer in itertools.product(range(g.batch), *map(range, g.out_size[:axis])):
-        for first in range(0, length, step):
-            whole = (slice(0, size) for size in g.out_size[axis + 1 :])
-            yield (*(slice(i, i + 1) for i in outer), slice(first, min(first + step, length)), *whole)
-
-
-def _along(outputs: slice, axis: int, g: Geometry, spread: int) -> tuple[slice, int, slice]:
-    """Return the input that outputs read along an axis, its extent with padding, and where it lies in that."""
-    first = outputs.start * g.stride[axis] - g.padding[axis]
-    extent = (outputs.stop - outputs.start - 1) * g.stride[axis] + g.dilation[axis] * (g.window[axis] - 1) + 1
-    low = max(0, -(-first // spread))
-    high = min(g.in_size[axis], -(-(first + extent) // spread))
-    if high <= low:
-        return slice(0, 0), extent, slice(0, 0)
-    return slice(low, high), extent, slice(low * spread - first, (high - 1) * spread - first + 1, spread)
-
-
-@functools.lru_cache(maxsize=64)
-def _blocks(g: Geometry, depth: int, itemsize: int, limits: Triple, spread: Triple = (1, 1, 1)) -> tuple[_Block, ...]:
-    """Cut a convolution into blocks.
-
-    `spread` puts zeros between the input's elements, so that element i stands at i * spread: what a strided
-    convolution's gradient needs.
-    """
-    blocks = []
-    for where in _pieces(g, depth, itemsize, limits):
-        source, slab, inside = zip(*(_along(where[1 + a], a, g, spread[a]) for a in range(3)), strict=True)
-        pixels = tuple(part.stop - part.start for part in where)
-        full = all(part == slice(0, size, 1) for part, size in zip(inside, slab, strict=True))
-        into = None if full else (slice(None), *inside)
-        blocks.append(_Block(where, pixels, (where[0], *source), (pixels[0], *slab), into))
-    return tuple(blocks)
-
-
-def _slab(x: Array, block: _Block) -> Array:
-    """Return the input that a block of outputs reads, zeros where it lies in the padding."""
-    source = x[block.source]
-    if block.inside is None:
-        return source
-    slab = scratch.get("slab", (*block.slab, x.shape[4]), x.dtype)
-    slab.fill(0)
-    slab[block.inside] = source
-    return slab
 
 
 def _columns(slab: Array, pixels: tuple[int, ...], g: Geometry, channels: slice) -> Array:
@@ -155,66 +75,72 @@ def _group(index: int, count: int, groups: int) -> slice:
     return slice(index * count // groups, (index + 1) * count // groups)
 
 
-def _convolve(
-    y: Array,
-    x: Array,
-    kernels: Sequence[Array],
-    bias: Array | None,
-    g: Geometry,
-    spread: Triple = (1, 1, 1),
-    relu: bool = False,
-) -> None:
-    """y = columns of x @ kernels[group] + bias, perhaps clipped by ReLU, block by block."""
-    limits = _ROWS, _LEAST_BYTES, _MOST_BYTES
-    blocks = _blocks(g, g.taps * g.channels // g.groups, x.itemsize, limits, spread)
-    line = None if bias is None else np.tile(bias, g.out_size[2])  # NumPy adds long rows faster
+def _convolve(target: Target, x: Array, kernels: Sequence[Array], g: Geometry) -> None:
+    """Give a target columns of x @ kernels[group], block by block."""
+    blocks = cut(g, g.taps * g.channels // g.groups, x.itemsize, (_ROWS, _LEAST_BYTES, _MOST_BYTES))
 
     def work(task: int) -> None:
         block = blocks[task]
-        slab = _slab(x, block)
-        rows = block.rows(y)
+        slab, rows = padded(x, block), target.rows(block)
         for group, kernel in enumerate(kernels):
             columns = _columns(slab, block.pixels, g, _group(group, g.channels, g.groups))
             blas.single(columns, kernel, rows[:, _group(group, g.outputs, g.groups)])
-        if line is not None:
-            lines = rows.reshape(-1, block.pixels[3] * g.outputs)
-            lines += line[: lines.shape[1]]
-        if relu:
-            np.maximum(rows, 0, out=rows)
+        target.finish(block, rows)
 
-    if y.size:
+    if g.out_pixels * g.outputs:
         blas.parallel(len(blocks), work)
 
 
-def forward(y: Array, x: Array, w: Array, bias: Array | None, g: Geometry, relu: bool = False) -> None:
-    """y = x convolved with w, plus bias, clipped by ReLU if that is wanted."""
+def forward(target: Target, x: Array, w: Array, g: Geometry) -> None:
+    """Give a target x convolved with w."""
     flat = w.reshape(g.outputs, math.prod(w.shape[1:]))
-    _convolve(y, x, [flat[_group(i, g.outputs, g.groups)].T for i in range(g.groups)], bias, g, relu=relu)
+    _convolve(target, x, [flat[_group(i, g.outputs, g.groups)].T for i in range(g.groups)], g)
 
 
 def input_gradient(gx: Array, gy: Array, w: Array, g: Geometry, bias: Array | None = None) -> None:
-    """gx = gradient of the input: gy, spread by the stride, convolved with the flipped filters, plus bias.
+    """gx = gradient of the input, plus bias: gy convolved with flipped filters.
 
-    It costs stride**2 times the products that are needed; a copy back from columns costs more where it is 1.
+    Inputs that lie equally far from a multiple of the stride see the same taps of the filters: each such set is a
+    convolution with stride 1 by itself, and no product is spent on zeros between the elements of gy.
     """
-    flipped = w[:, ::-1, ::-1, ::-1].transpose(1, 2, 3, 0, 4)
-    kernels = [
-        np.ascontiguousarray(flipped[..., _group(i, g.outputs, g.groups), :]).reshape(
-            g.taps * g.outputs // g.groups, w.shape[-1]
+    for rest in itertools.product(*map(range, g.stride)):
+        part = gx[(slice(None), *(slice(r, None, s) for r, s in zip(rest, g.stride, strict=True)))]
+        taps, steps, padding = zip(*(_seen(g, axis, r) for axis, r in enumerate(rest)), strict=True)
+        filters = w[(slice(None), *taps)][:, ::-1, ::-1, ::-1]
+        if 0 in part.shape or 0 in filters.shape:
+            part[...] = 0 if bias is None else bias
+            continue
+        flipped = filters.transpose(1, 2, 3, 0, 4)
+        kernels = [
+            np.ascontiguousarray(flipped[..., _group(i, g.outputs, g.groups), :]).reshape(-1, w.shape[-1])
+            for i in range(g.groups)
+        ]
+        mirrored = replace(
+            g,
+            channels=g.outputs,
+            outputs=g.channels,
+            in_size=g.out_size,
+            out_size=part.shape[1:4],
+            window=filters.shape[1:4],
+            stride=(1, 1, 1),
+            padding=padding,
+            dilation=steps,
         )
-        for i in range(g.groups)
-    ]
-    padding = triple([d * (k - 1) - p for d, k, p in zip(g.dilation, g.window, g.padding, strict=True)], 0)
-    mirrored = replace(
-        g,
-        channels=g.outputs,
-        outputs=g.channels,
-        in_size=g.out_size,
-        out_size=g.in_size,
-        stride=(1, 1, 1),
-        padding=padding,
-    )
-    _convolve(gx, gy, kernels, bias, mirrored, g.stride)
+        _convolve(Target(part, bias), gy, kernels, mirrored)
+
+
+def _seen(g: Geometry, axis: int, rest: int) -> tuple[slice, int, int]:
+    """Return which taps see the inputs rest + i * stride, how far apart in gy, and the padding of gy.
+
+    Output o sees input i through tap k where i = o * stride + k * dilation - padding.
+    """
+    stride, dilation, window = g.stride[axis], g.dilation[axis], g.window[axis]
+    common = math.gcd(stride, dilation)
+    every = stride // common
+    first = next((k for k in range(every) if (rest + g.padding[axis] - k * dilation) % stride == 0), window)
+    taps = slice(first, None, every)
+    count, step = len(range(window)[taps]), dilation // common
+    return taps, step, (count - 1) * step - (rest + g.padding[axis] - first * dilation) // stride
 
 
 def weight_gradient(gw: Array, gb: Array | None, gy: Array, x: Array, g: Geometry) -> None:
@@ -224,17 +150,17 @@ def weight_gradient(gw: Array, gb: Array | None, gy: Array, x: Array, g: Geometr
     """
     depth = g.taps * g.channels // g.groups
     limits = _ROWS_SUMMED, _LEAST_BYTES_SUMMED, _MOST_BYTES
-    blocks = _blocks(g, depth, x.itemsize, limits) if gy.size else ()
+    blocks = cut(g, depth, x.itemsize, limits) if gy.size else ()
     product = 2 * g.out_pixels * gw.size
     runs = min(len(blocks), _RUNS, max(4, _PARTIAL_BYTES // max(1, gw.nbytes)), max(1, product // _RUN_PRODUCT))
     partial_w = pool.allocate((runs, g.outputs, depth), gw.dtype)
-    partial_b = np.zeros((runs, 1, g.outputs), gw.dtype)
+    partial_b = np.zeros((runs, g.outputs), gw.dtype)
 
     def work(run: int) -> None:
         first, last = run * len(blocks) // runs, (run + 1) * len(blocks) // runs
         for number in range(first, last):
             block, total = blocks[number], partial_w[run]
-            slab = _slab(x, block)
+            slab = padded(x, block)
             rows = block.rows(gy)
             part = total if number == first else scratch.get("part", total.shape, gw.dtype)
             for group in range(g.groups):
@@ -244,11 +170,9 @@ def weight_gradient(gw: Array, gb: Array | None, gy: Array, x: Array, g: Geometr
             if part is not total:
                 total += part
             if gb is not None:
-                sums = np.empty((1, g.outputs), gw.dtype)
-                blas.single(np.ones((1, len(rows)), gw.dtype), rows, sums)
-                partial_b[run] += sums
+                partial_b[run] += blas.column_sums(rows)
 
     blas.parallel(runs, work)
     np.add.reduce(partial_w, axis=0, out=gw.reshape(g.outputs, depth))
     if gb is not None:
-        np.add.reduce(partial_b[:, 0], axis=0, out=gb)
+        np.add.reduce(partial_b, axis=0, out=gb)

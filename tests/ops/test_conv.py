@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gpunet import ops
-from gpunet.ops import im2col
+from gpunet.ops import conv_blocks, im2col
 
 CONVOLUTIONS = {1: ops.conv1d, 2: ops.conv2d, 3: ops.conv3d}
 TRANSPOSES = {1: ops.conv_transpose1d, 2: ops.conv_transpose2d, 3: ops.conv_transpose3d}
@@ -49,7 +49,7 @@ def test_any_geometry_agrees_with_the_reference(geometry, most_bytes):
     rng = np.random.default_rng(0)
     x, w, b = (rng.integers(-4, 5, shape).astype(np.float64) for shape in (x_shape, w_shape, w_shape[:1]))
     with pytest.MonkeyPatch.context() as patch:
-        im2col._blocks.cache_clear()
+        conv_blocks.cut.cache_clear()
         patch.setattr(im2col, "_MOST_BYTES", most_bytes)  # blocks of one output, of part of an image, of images
         y = op(x, w, b, **attrs)
         gy = rng.integers(-4, 5, y.shape).astype(np.float64)
@@ -62,7 +62,7 @@ def test_any_geometry_agrees_with_the_reference(geometry, most_bytes):
             patch.setattr(kind, "grad_cpu", None)
         expected, expected_gradients = op(x, w, b, **attrs), op.grad(gy, x, w, **attrs)
         expected_back = transpose(gy, w, c, output_padding=unseen, **attrs)
-    im2col._blocks.cache_clear()
+    conv_blocks.cut.cache_clear()
     # Integers: every sum is exact, whatever its order.
     assert np.array_equal(y, expected) and np.array_equal(back, expected_back)
     assert np.array_equal(back - c.reshape(1, -1, *[1] * (x.ndim - 2)), actual[0])

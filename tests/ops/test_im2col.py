@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from gpunet.backend import blas
-from gpunet.ops import im2col
+from gpunet.ops import conv_blocks, im2col
+from gpunet.ops.conv_blocks import Target
 from gpunet.ops.geometry import Geometry
 
 
@@ -44,6 +45,12 @@ GEOMETRIES = {
     "one pixel, padding": geometry(2, 5, 4, 1, (1, 6, 7), (1, 1, 1), padding=(0, 1, 2)),
     "one pixel, stride": geometry(2, 5, 4, 1, (1, 6, 7), (1, 1, 1), (1, 2, 3)),
     "one pixel, groups": geometry(2, 10, 4, 2, (1, 6, 7), (1, 1, 1)),
+    "2-D, dilation and stride share a factor": geometry(
+        2, 5, 3, 1, (1, 15, 14), (1, 4, 3), (1, 4, 6), (0, 3, 2), (1, 2, 3)
+    ),
+    "2-D, dilation is a multiple of the stride": geometry(
+        2, 5, 3, 1, (1, 13, 14), (1, 3, 3), (1, 2, 2), (0, 1, 4), (1, 4, 2)
+    ),
     "3-D": geometry(2, 5, 3, 1, (5, 4, 6), (2, 3, 2), (1, 1, 2), (1, 0, 1)),
     "3-D, everything": geometry(2, 4, 6, 2, (6, 5, 7), (2, 2, 3), (2, 1, 2), (1, 2, 1), (1, 2, 2)),
     "3-D, dilation across whole window rows": geometry(
@@ -92,11 +99,11 @@ def naive(g, x, w, gy, b):
     return y, gx, gw, gy.sum(axis=(0, 1, 2, 3))
 
 
-def fast(g, x, w, gy, b):
+def fast(g, x, w, gy, b, by=im2col):
     y, gx, gw, gb = (np.full(a.shape, np.nan, a.dtype) for a in (gy, x, w, b))
-    im2col.forward(y, x, w, b, g)
-    im2col.input_gradient(gx, gy, w, g)
-    im2col.weight_gradient(gw, gb, gy, x, g)
+    by.forward(Target(y, b), x, w, g)
+    by.input_gradient(gx, gy, w, g)
+    by.weight_gradient(gw, gb, gy, x, g)
     return y, gx, gw, gb
 
 
@@ -130,7 +137,7 @@ def test_small_blocks_equal_naive_loops(g, most, monkeypatch):
 def test_blocks_cover_every_output_once_in_order(g, most):
     depth = g.taps * g.channels // g.groups
     numbers = np.arange(g.out_pixels).reshape(g.batch, *g.out_size, 1)
-    seen = [block.rows(numbers)[:, 0] for block in im2col._blocks(g, depth, 8, (7, 1000, most))]
+    seen = [block.rows(numbers)[:, 0] for block in conv_blocks.cut(g, depth, 8, (7, 1000, most))]
     assert all(np.shares_memory(rows, numbers) for rows in seen)
     np.testing.assert_array_equal(np.concatenate([*seen, numbers[:0].ravel()]), np.arange(g.out_pixels))
     assert all(len(rows) == 1 or len(rows) * depth * 8 <= most for rows in seen)
@@ -138,7 +145,7 @@ def test_blocks_cover_every_output_once_in_order(g, most):
 
 def test_a_long_signal_is_cut():
     g = geometry(1, 64, 64, 1, (1, 1, 200_000), (1, 1, 9))
-    blocks = im2col._blocks(g, 576, 4, (384, 1 << 18, im2col._MOST_BYTES))
+    blocks = conv_blocks.cut(g, 576, 4, (384, 1 << 18, im2col._MOST_BYTES))
     assert len(blocks) > 100
     assert max(math.prod(block.pixels) for block in blocks) * 576 * 4 <= im2col._MOST_BYTES
 
@@ -167,7 +174,7 @@ def test_the_bias_is_optional_in_both_directions(rng):
     given = arrays(g, np.float64)
     y, _, gw, _ = fast(g, **given)
     without, gw_alone = np.empty_like(y), np.empty_like(gw)
-    im2col.forward(without, given["x"], given["w"], None, g)
+    im2col.forward(Target(without), given["x"], given["w"], g)
     im2col.weight_gradient(gw_alone, None, given["gy"], given["x"], g)
     np.testing.assert_array_equal(without + given["b"], y)
     np.testing.assert_array_equal(gw_alone, gw)
