@@ -40,7 +40,7 @@ exit codes:
   0  all done; what is not installed is named
   1  nothing could be measured or written; the message says why
   2  wrong usage
-  3  losses differ: somebody computes something else; nothing is written
+  3  losses differ: who computes something else is left out and named; if it is gpunet, nothing is written
   4  a contestant that is installed failed; the others are measured and written
 """
 
@@ -139,6 +139,33 @@ def _nothing(why: str) -> int:
 
 def measure(options: argparse.Namespace, out: Path) -> int:
     """Measure, print and write; return the exit code."""
+    settings, scaled = _settings(options), options.command == "scaling"
+    where, left_out, failed = timing.environment(), dict[str, str](), dict[str, str]()
+    if scaled:
+        measured = scaling.measure(settings, options.contestants, options.smoke, failed)
+    else:
+        measured = peers(options, settings, left_out, failed)
+    if not measured:
+        return _nothing("nothing was measured: " + "; ".join(f"{k}: {v}" for k, v in (left_out | failed).items()))
+    different = results.disagreements(measured)
+    for other, losses in different:
+        print(f"{other.workload.name} {other.entry.name}: {losses}", file=sys.stderr)
+        left_out[f"{other.workload.name} {other.entry.name}"] = losses
+        measured.remove(other)
+    if any(other.entry.name.startswith(contestants.OURS) for other, _ in different):
+        return 3
+    where["versions"] |= {entry.package: entry.version() for entry in contestants.ENTRIES if not entry.missing()}
+    del where["machine"]["blas"]  # that of this process; each result names the kernels of its contestant's
+    head = {"leg": options.leg, "threads": options.threads, "smoke": options.smoke, "left_out": left_out | failed}
+    found = results.results(measured, options.threads)
+    content = {**timing.report("peers_cpu scaling" if scaled else "peers_cpu", found, where), **head}
+    print(scaling.text(content) if scaled else table.table(content))
+    stem, draw = (page.SCALING, scaling.save_plot) if scaled else (legs.FILES[options.leg], plot.save)
+    write(content, out / stem, draw)
+    return 3 if different else 4 if failed else 0
+
+
+def _settings(options: argparse.Namespace) -> rounds.Settings:
     settings = rounds.Settings(
         rounds=options.rounds,
         threads=options.threads,
@@ -147,31 +174,7 @@ def measure(options: argparse.Namespace, out: Path) -> int:
         epochs=options.epochs,
         data=str(Path(options.data).resolve()) if options.data else "",
     )
-    if options.smoke:
-        settings = replace(settings, rounds=1, epochs=1, seconds=0.0, patience=0.0)
-    where, left_out, failed = timing.environment(), dict[str, str](), dict[str, str]()
-    if options.command == "scaling":
-        measured = scaling.measure(settings, options.contestants, options.smoke, failed)
-    else:
-        measured = peers(options, settings, left_out, failed)
-    if not measured:
-        return _nothing("nothing was measured: " + "; ".join(f"{k}: {v}" for k, v in (left_out | failed).items()))
-    if different := results.disagreements(measured):
-        print("\n".join(different), file=sys.stderr)
-        return 3
-    where["versions"] |= {entry.package: entry.version() for entry in contestants.ENTRIES if not entry.missing()}
-    head = {"leg": options.leg, "threads": options.threads, "smoke": options.smoke, "left_out": left_out | failed}
-    scaled = options.command == "scaling"
-    found = results.results(measured, options.threads)
-    if scaled:
-        content = {**timing.report("peers_cpu scaling", found, where), **head}
-        print(scaling.text(content))
-        write(content, out / page.SCALING, scaling.save_plot)
-    else:
-        content = {**timing.report("peers_cpu", found, where), **head}
-        print(table.table(content))
-        write(content, out / legs.FILES[options.leg], plot.save)
-    return 4 if failed else 0
+    return replace(settings, rounds=1, epochs=1, seconds=0.0, patience=0.0) if options.smoke else settings
 
 
 def peers(

@@ -24,7 +24,8 @@ HOW = """\
 ## How it was measured
 
 - float32. All contestants start from the same weights and get the same batches, eight in a ring. The losses of their
-  first four steps agree within 0.1 %, else nothing is written; of an inference, the cross entropy of its logits counts.
+  first four steps agree with PyTorch's within 0.1 %, else a contestant is left out; of an inference, the cross entropy
+  of its logits counts.
 - A step of training is zero_grad, forward, loss, backward, optimizer, and reading the loss, which waits for all of it.
 - Each contestant runs in a process of its own. In a round each takes steps for half a second, two at least, after one
   that is not timed; the order rotates from round to round. Median and p10 are over the steps of all rounds.

@@ -38,8 +38,8 @@ def results(measured: Sequence[Measured], threads: int) -> list[timing.Result]:
     return found
 
 
-def disagreements(measured: Sequence[Measured]) -> list[str]:
-    """Name the contestants whose first losses are not those of PyTorch, or of the first contestant without it."""
+def disagreements(measured: Sequence[Measured]) -> list[tuple[Measured, str]]:
+    """Return whose first losses are not those of PyTorch, or of the first contestant without it; and what they are."""
     found = []
     for workload in dict.fromkeys(m.workload.name for m in measured):
         group = [m for m in measured if m.workload.name == workload]
@@ -47,10 +47,8 @@ def disagreements(measured: Sequence[Measured]) -> list[str]:
         expected = group[0].facts["losses"]
         for m in group[1:]:
             if not all(abs(a - b) <= AGREE * abs(b) for a, b in zip(m.facts["losses"], expected, strict=True)):
-                found.append(
-                    f"{workload}: the losses of {m.entry.name} are {_losses(m.facts['losses'])}, "
-                    f"those of {group[0].entry.name} {_losses(expected)}"
-                )
+                losses = f"its first losses are {_losses(m.facts['losses'])}"
+                found.append((m, f"{losses}, those of {group[0].entry.name} {_losses(expected)}"))
     return found
 
 

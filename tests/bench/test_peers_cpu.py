@@ -73,12 +73,23 @@ def test_without_data_a_line_says_so(tmp_path, capsys):
     assert "nothing was measured: W5: no MNIST: --data FOLDER" in capsys.readouterr().err
 
 
-def test_different_losses_are_exit_code_3_and_nothing_is_written(tmp_path, monkeypatch, capsys):
+def test_other_losses_of_gpunet_are_exit_code_3_and_nothing_is_written(tmp_path, monkeypatch, capsys):
     both = [measured("gpunet", 1), measured("PyTorch", 1, losses=(2.0, 2.0))]
     monkeypatch.setattr(rounds, "measure", lambda *arguments: both)
     assert command.main(["--only", "W1", "--out", str(tmp_path / "new")]) == 3
-    assert "W1: the losses of gpunet are 2, 1.5, those of PyTorch 2, 2" in capsys.readouterr().err
+    assert "W1 gpunet: its first losses are 2, 1.5, those of PyTorch 2, 2" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_a_peer_with_other_losses_is_exit_code_3_and_left_out(tmp_path, monkeypatch, capsys):
+    three = [measured("gpunet", 1), measured("JAX", 1, losses=(2.0, 2.0)), measured("PyTorch", 1)]
+    monkeypatch.setattr(rounds, "measure", lambda *arguments: three)
+    assert command.main(["--only", "W1", "--out", str(tmp_path)]) == 3
+    why = "its first losses are 2, 2, those of PyTorch 2, 1.5"
+    assert f"W1 JAX: {why}" in capsys.readouterr().err
+    content = json.loads((tmp_path / "cpu.json").read_text())
+    assert [result["name"] for result in content["results"]] == ["W1 gpunet", "W1 PyTorch"]
+    assert content["left_out"]["W1 JAX"] == why
 
 
 def test_who_fails_is_named_with_a_reason_and_the_others_are_kept(tmp_path, monkeypatch, capsys):

@@ -34,7 +34,7 @@ def test_losses_must_agree_to_three_digits():
     close = measured("gpunet", 1, losses=(2.0015, 1.5)), measured("PyTorch", 1)
     assert results.disagreements(close) == []
     apart = measured("gpunet", 1, losses=(2.0, 1.503)), measured("JAX", 1), measured("PyTorch", 1)
-    assert results.disagreements(apart) == ["W1: the losses of gpunet are 2, 1.503, those of PyTorch 2, 1.5"]
+    assert results.disagreements(apart) == [(apart[0], "its first losses are 2, 1.503, those of PyTorch 2, 1.5")]
     others = measured("gpunet", 1), measured("PyTorch", 1, workload=W2, losses=(9.0, 9.0))
     assert results.disagreements(others) == []
     assert results.disagreements([measured("gpunet", 1), measured("JAX", 1, losses=(float("nan"), 1.5))])
