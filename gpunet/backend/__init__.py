@@ -20,6 +20,7 @@ from gpunet.errors import DeviceError, DTypeError, layout_message
 __all__ = [
     "CHANNELS_LAST",
     "CONTIGUOUS",
+    "NUMPY",
     "Array",
     "Backend",
     "Device",
@@ -79,6 +80,7 @@ def get(device: Device) -> Backend:
 
 
 _CPU = Device("cpu")
+NUMPY = get(_CPU)
 _EMULATED = Device("emulated")
 
 
@@ -132,4 +134,4 @@ def of(*arrays: Any) -> Backend:
             )
     if found is None:
         raise DTypeError("gpunet: there is no array to work on")
-    return get(found)
+    return NUMPY if found is _CPU else get(found)

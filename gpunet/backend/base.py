@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-import numpy as np
 import numpy.typing as npt
 
 from gpunet.backend.device import Device
@@ -33,9 +32,9 @@ class Backend(abc.ABC):
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike, layout: Layout = CONTIGUOUS) -> Array:
         """Return an uninitialised array of `shape` whose memory has the given layout."""
         if layout == CONTIGUOUS or len(shape) < 3:
-            return self._allocate(shape, np.dtype(dtype))
+            return self._allocate(shape, dtype)
         order = memory_order(len(shape), layout)
-        memory = self._allocate(tuple(shape[axis] for axis in order), np.dtype(dtype))
+        memory = self._allocate(tuple(shape[axis] for axis in order), dtype)
         return from_memory_view(memory, layout)
 
     def full(self, shape: tuple[int, ...], value: float, dtype: npt.DTypeLike, layout: Layout = CONTIGUOUS) -> Array:
@@ -85,7 +84,7 @@ class Backend(abc.ABC):
         return contextlib.nullcontext()
 
     @abc.abstractmethod
-    def _allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    def _allocate(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         """Return an uninitialised C-contiguous array."""
 
     @abc.abstractmethod

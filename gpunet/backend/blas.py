@@ -35,6 +35,7 @@ __all__ = [
     "threads",
 ]
 
+_SINGLE_PRODUCT = 18_432  # floating-point operations up to which OpenBLAS takes one thread, whatever it was told
 _SMALLEST_PRODUCT = 8_000_000  # floating-point operations below which a second thread does not pay
 _BLOCK_PRODUCT = 16_000_000  # what a block should have before there are more than two
 _MOST_BLOCKS = 32
@@ -253,6 +254,9 @@ def matmul(a: npt.NDArray[Any], b: npt.NDArray[Any], out: npt.NDArray[Any]) -> N
     """
     (m, k), n = a.shape, b.shape[1]
     product = 2 * m * n * k
+    if product <= _SINGLE_PRODUCT:
+        single(a, b, out)
+        return
     if product < _SMALLEST_PRODUCT:
         with one_blas_thread():
             single(a, b, out)

@@ -123,8 +123,8 @@ class CupyBackend(KernelBackend):
 
         return find
 
-    def _allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        with self._memory_for(shape, dtype):
+    def _allocate(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+        with self._memory_for(shape, np.dtype(dtype)):
             return self.xp.empty(shape, dtype)
 
     def _owns(self, array: object) -> bool:

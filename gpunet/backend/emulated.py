@@ -61,8 +61,8 @@ class EmulatedBackend(KernelBackend):
         """Compile a variant of a file as its first launch would, in the emulator's present mode."""
         build.library(kernels.load(file).text, None, compile_options(defines), emulator.settings().mode)
 
-    def _allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        return ndarray(shape, dtype)
+    def _allocate(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+        return ndarray(shape, np.dtype(dtype))
 
     def _owns(self, array: object) -> bool:
         return isinstance(array, ndarray)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from gpunet.backend import pool
 from gpunet.backend.base import Backend
 from gpunet.backend.device import Device
+from gpunet.backend.layout import CONTIGUOUS, Layout
 
 __all__ = ["NumpyBackend"]
 
@@ -21,8 +23,13 @@ class NumpyBackend(Backend):
     xp = np
     device = Device("cpu")
 
-    def _allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        return pool.allocate(shape, dtype)
+    _allocate = staticmethod(pool.allocate)
+
+    def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike, layout: Layout = CONTIGUOUS) -> npt.NDArray[Any]:
+        """Return an uninitialised array; a small one by the shortest way, which is what a small op waits for."""
+        if layout == CONTIGUOUS and math.prod(shape) < pool.FEWEST:
+            return np.empty(shape, dtype)
+        return super().empty(shape, dtype, layout)
 
     def _is_aligned(self, array: npt.NDArray[Any], alignment: int = 1) -> bool:
         return array.flags.aligned and (alignment == 1 or array.ctypes.data % alignment == 0)

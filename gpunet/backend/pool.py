@@ -21,10 +21,11 @@ import numpy.typing as npt
 
 from gpunet.errors import OutOfMemoryError, layout_message
 
-__all__ = ["Pool", "allocate", "clear", "idle_bytes"]
+__all__ = ["FEWEST", "Pool", "allocate", "clear", "idle_bytes"]
 
 _ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 _SMALLEST = 1 << 16  # bytes: below, malloc itself keeps memory mapped
+FEWEST = _SMALLEST // 16  # elements: below, no array is large, whatever its dtype
 _DEFAULT_MIB = 512
 _PATIENCE = 0.01  # seconds; longer than anyone holds the lock
 

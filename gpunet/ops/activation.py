@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from gpunet.backend import CONTIGUOUS, Array, Backend, layout_of
 from gpunet.backend.kernel_backend import KernelBackend, vector_blocks
 from gpunet.ops.base import Op, Out, like
 from gpunet.ops.compute import Implementation
-from gpunet.ops.elementwise import flat, in_chunks
+from gpunet.ops.elementwise import elementwise
 
 __all__ = ["elu", "leaky_relu", "relu", "sigmoid", "tanh"]
 
@@ -25,7 +26,7 @@ class Activation(Op):
     The kernels `<name>_forward` and `<name>_backward` take the settings in the order of `bind`.
     """
 
-    gradients = ("x",)
+    gradients, elementwise = ("x",), True
     formula: Implementation
     gradient: Implementation
 
@@ -40,7 +41,7 @@ class Activation(Op):
         self.formula(be.xp, y, x, **settings)
 
     def cpu(self, be: Backend, y: Array, x: Array, **settings: float) -> None:
-        in_chunks(lambda *arrays: self.formula(np, *arrays, **settings), *flat(be, y, x))
+        elementwise(be, partial(self.formula, np, **settings), y, x)
 
     def cuda(self, be: KernelBackend, y: Array, x: Array, **settings: float) -> None:
         self._launch(be, "forward", y, x, **settings)
@@ -54,7 +55,7 @@ class Activation(Op):
         self.gradient(be.xp, gx, gy, saved, **settings)
 
     def grad_cpu(self, be: Backend, gx: Array, gy: Array, saved: Array, **settings: float) -> None:
-        in_chunks(lambda *arrays: self.gradient(np, *arrays, **settings), *flat(be, gx, gy, saved))
+        elementwise(be, partial(self.gradient, np, **settings), gx, gy, saved)
 
     def grad_cuda(self, be: KernelBackend, gx: Array, gy: Array, saved: Array, **settings: float) -> None:
         self._launch(be, "backward", gx, gy, saved, **settings)
@@ -98,10 +99,10 @@ class ReLU(Activation):
         gx[...] = xp.where(y <= 0, 0, gy)
 
     def cpu(self, be: Backend, y: Array, x: Array, **settings: float) -> None:
-        in_chunks(_larger_than_zero, *flat(be, y, x))
+        elementwise(be, _larger_than_zero, y, x)
 
     def grad_cpu(self, be: Backend, gx: Array, gy: Array, saved: Array, **settings: float) -> None:
-        in_chunks(_keep_where_positive, *flat(be, gx, gy, saved))
+        elementwise(be, _keep_where_positive, gx, gy, saved)
 
 
 class Sigmoid(Activation):

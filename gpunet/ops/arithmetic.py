@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from gpunet.backend.layout import coalesce, memory_view
 from gpunet.errors import DTypeError, ShapeError
 from gpunet.ops import arguments
 from gpunet.ops.base import Op, Out, like
-from gpunet.ops.elementwise import flat, in_chunks, pieces
+from gpunet.ops.elementwise import elementwise, pieces
 from gpunet.ops.reduce import sum_to_size
 
 __all__ = ["add", "div", "mul", "neg", "sub"]
@@ -33,6 +34,7 @@ class Arithmetic(Op):
     """
 
     inputs, optional, outputs, gradients = ("x", "y"), ("x", "y"), ("z",), ("x", "y")
+    elementwise = True
     ufunc: ClassVar[str]
     pull_x: Callable[..., Array]
     pull_y: Callable[..., Array]
@@ -42,37 +44,39 @@ class Arithmetic(Op):
     ) -> tuple[tuple[Array | None, Array | None], dict[str, Any]]:
         if x is None and y is None and sizes is None:
             raise arguments.missing(self.name, "sizes", "the shapes of x and y, None for a number")
-        arrays: list[Array | None] = []
-        for operand in (x, y):
-            if isinstance(operand, Number):
-                number = float(operand)
-            arrays.append(None if isinstance(operand, Number) else operand)
-        sizes = sizes or tuple(None if array is None else getattr(array, "shape", ()) for array in arrays)
-        return (arrays[0], arrays[1]), {"number": number, "sizes": sizes}
+        if isinstance(x, Number):
+            number, x = float(x), None
+        if isinstance(y, Number):
+            number, y = float(y), None
+        if sizes:
+            sizes = tuple([None if size is None else tuple(size) for size in sizes])
+        else:
+            sizes = (None if x is None else getattr(x, "shape", ()), None if y is None else getattr(y, "shape", ()))
+        return (x, y), {"number": number, "sizes": sizes}
 
     def infer(self, x: Array | None, y: Array | None, number: float | None, sizes: Sizes) -> tuple[Out]:
         self.require_floats(x=x, y=y)
         if number is None and (x is None or y is None):
             raise self.error(DTypeError, "an operand is None.", expected="an array or a number", x=x, y=y)
         shape = self.broadcast_shape(sizes, x=x, y=y)
-        like_it = [array for array in (x, y) if array is not None and array.shape == shape]
-        dtype = next(array.dtype for array in (x, y) if array is not None)
-        return (Out(shape, dtype, layout_of(like_it[0]) or CONTIGUOUS if like_it else CONTIGUOUS),)
+        arrays = [array for array in (x, y) if array is not None]
+        for array in arrays:
+            if array.shape == shape:
+                return (like(array),)
+        return (Out(shape, arrays[0].dtype),)
 
     def broadcast_shape(self, sizes: Sizes, **arrays: Any) -> tuple[int, ...]:
         try:
-            return np.broadcast_shapes(*(size for size in sizes if size is not None))
+            return _broadcast_shape(sizes)
         except ValueError:
             expected = "axes, counted from the last, that are equal or 1"
             raise self.error(ShapeError, "the shapes do not broadcast.", expected=expected, **arrays) from None
 
     def reference(self, be: Backend, z: Array, x: Any, y: Any, number: float | None, sizes: Sizes) -> None:
-        with np.errstate(all="ignore"):  # what overflows becomes infinite, as in kernels
-            getattr(be.xp, self.ufunc)(number if x is None else x, number if y is None else y, out=z)
+        getattr(be.xp, self.ufunc)(number if x is None else x, number if y is None else y, out=z)
 
     def cpu(self, be: Backend, z: Array, x: Any, y: Any, number: float | None, sizes: Sizes) -> None:
-        operands = [operand for operand in (x, y) if operand is not None]
-        if len(pieces(z.size)) < 2 or any(operand.shape != z.shape for operand in operands):
+        if len(pieces(z.size)) < 2 or any(size not in (None, z.shape) for size in sizes):
             self.reference(be, z, x, y, number, sizes)
             return
 
@@ -80,7 +84,7 @@ class Arithmetic(Op):
             left, right = (number, first) if x is None else (first, number if y is None else second)
             getattr(np, self.ufunc)(left, right, out=z)
 
-        in_chunks(work, *flat(be, z, *operands))
+        elementwise(be, work, z, *[operand for operand in (x, y) if operand is not None])
 
     def cuda(self, be: KernelBackend, z: Array, x: Any, y: Any, number: float | None, sizes: Sizes) -> None:
         operands, axes = walk(be, z, x, y)
@@ -95,8 +99,20 @@ class Arithmetic(Op):
         gradients: list[Array | None] = []
         for pull, size, needed in zip((self.pull_x, self.pull_y), attrs["sizes"], needs, strict=True):
             gradient = pull(gy, *saved, number=attrs["number"]) if needed else None
-            gradients.append(gradient if gradient is None or gradient.shape == size else sum_to_size(gradient, size))
+            if gradient is not None and gradient.shape != size:
+                (gradient,) = sum_to_size.run((gradient,), {"size": size})
+            gradients.append(gradient)
         return tuple(gradients)
+
+    def bound(self, x: Array, y: Array | Number) -> Array:
+        """Return the output of a call whose arguments need no `bind`, as in gradients."""
+        number, array, size = (y, None, None) if isinstance(y, Number) else (None, y, y.shape)
+        return self.run((x, array), {"number": number, "sizes": (x.shape, size)})[0]
+
+
+@functools.lru_cache
+def _broadcast_shape(sizes: Sizes) -> tuple[int, ...]:
+    return np.broadcast_shapes(*[size for size in sizes if size is not None])
 
 
 def walk(be: KernelBackend, z: Array, *operands: Array | None) -> tuple[list[Array | None], list[Any]]:
@@ -209,10 +225,10 @@ class Mul(Arithmetic):
         return tuple(name for name, other in zip(self.saves, needs[::-1], strict=True) if other)
 
     def pull_x(self, gy: Array, x: Any, y: Any, *, number: float | None) -> Array:
-        return mul(gy, number if y is None else y)
+        return self.bound(gy, number if y is None else y)
 
     def pull_y(self, gy: Array, x: Any, y: Any, *, number: float | None) -> Array:
-        return mul(gy, number if x is None else x)
+        return self.bound(gy, number if x is None else x)
 
 
 class Div(Arithmetic):
@@ -247,7 +263,7 @@ class Div(Arithmetic):
         return ("y", "z") if needs[1] else ("y",)
 
     def pull_x(self, gy: Array, y: Any, z: Any, *, number: float | None) -> Array:
-        return div(gy, number if y is None else y)
+        return self.bound(gy, number if y is None else y)
 
     def pull_y(self, gy: Array, y: Any, z: Any, *, number: float | None) -> Array:
         return neg(mul(gy, div(z, y)))
@@ -274,7 +290,7 @@ class Neg(Op):
         array([-1.,  2.])
     """
 
-    name, gradients = "neg", ("x",)
+    name, gradients, elementwise = "neg", ("x",), True
 
     def bind(self, x: Array) -> tuple[tuple[Array], dict[str, Any]]:
         return (x,), {}

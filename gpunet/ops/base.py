@@ -23,26 +23,24 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from itertools import starmap
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from gpunet import backend
 from gpunet.backend import CONTIGUOUS, Array, Backend, Layout, layout_of
-from gpunet.backend.dtypes import FLOAT_NAMES, is_float
 from gpunet.backend.layout import is_dense
-from gpunet.errors import DeviceError, DTypeError, ShapeError, describe, layout_message
-from gpunet.ops.arguments import conversion, to_one_dtype
-from gpunet.ops.compute import Implementation, compute
+from gpunet.errors import DeviceError, DTypeError
+from gpunet.ops.checks import Checks
+from gpunet.ops.compute import Implementation, compute, is_plain, quietly
 
 __all__ = ["REGISTRY", "Op", "Out", "like"]
 
 REGISTRY: dict[str, Op] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Out:
+class Out(NamedTuple):
     """What an output will be: its shape, dtype and memory layout."""
 
     shape: tuple[int, ...]
@@ -55,7 +53,7 @@ def like(array: Array, shape: tuple[int, ...] | None = None, layout: Layout | No
     return Out(array.shape if shape is None else shape, array.dtype, layout or layout_of(array) or CONTIGUOUS)
 
 
-class Op:
+class Op(Checks):
     """Base of all ops; each subclass has one instance per public name, listed in REGISTRY.
 
     Attributes:
@@ -70,6 +68,8 @@ class Op:
         views: the output is a view of the input wherever that is contiguous (see `shares`).
         variadic: takes any number of arrays x0, x1, ..., each of them with a gradient.
         mutates: names of inputs that a call changes in place.
+        elementwise: all inputs of a call in one shape and float dtype need no further check, and outputs, gradients and
+            what these read are like them.
     """
 
     name: ClassVar[str] = ""
@@ -79,11 +79,11 @@ class Op:
     extras: ClassVar[tuple[str, ...]] = ()
     saves: ClassVar[tuple[str, ...]] = ()
     gradients: ClassVar[tuple[str, ...]] = ()
-    axes: dict[str, Sequence[str]] = {}
     aliases: ClassVar[bool] = False
     views: ClassVar[bool] = False
     variadic: ClassVar[bool] = False
     mutates: ClassVar[tuple[str, ...]] = ()
+    elementwise: ClassVar[bool] = False
 
     cpu: Implementation | None = None
     cuda: Implementation | None = None
@@ -96,6 +96,9 @@ class Op:
         self.__name__ = self.__qualname__ = name or self.name
         self.__doc__ = type(self).__doc__
         self.__signature__ = inspect.signature(self.bind)
+        self.changed = tuple(self.inputs.index(name) for name in self.mutates)
+        self.saved_from = tuple((*self.inputs, *self.outputs, *self.extras).index(name) for name in self.saves)
+        self.selects = type(self).kept is not Op.kept
         REGISTRY[self.__name__] = self
 
     def __repr__(self) -> str:
@@ -144,10 +147,13 @@ class Op:
 
     def run(self, arrays: Sequence[Any], attrs: dict[str, Any]) -> tuple[Array, ...]:
         """Check, allocate and compute, from bound arguments."""
-        be = self._backend(*arrays)
-        specs = self.infer(*arrays, **attrs)
-        outs = tuple([be.empty(spec.shape, spec.dtype, spec.layout) for spec in specs])
-        written = (*outs, *(a for name, a in zip(self.names(len(arrays)), arrays, strict=True) if name in self.mutates))
+        if self.elementwise and is_plain(*arrays):
+            out = np.empty(arrays[0].shape, arrays[0].dtype)
+            quietly(self.cpu or self.reference, backend.NUMPY, out, *arrays, **attrs)
+            return (out,)
+        be = self._backend(arrays)
+        outs = tuple(starmap(be.empty, self.infer(*arrays, **attrs)))
+        written = (*outs, *[arrays[i] for i in self.changed]) if self.changed else outs
         compute(be, self.cpu, self.cuda, self.reference, written, (*outs, *arrays), attrs)
         return outs
 
@@ -181,70 +187,34 @@ class Op:
         into: Sequence[Array | None] | None = None,
     ) -> tuple[Array | None, ...]:
         """Return the gradients that are needed, written to the arrays of `into` where one is given."""
+        if self.elementwise and is_plain(*saved, gy):
+            given = None if into is None else into[0]
+            gx = np.empty(gy.shape, gy.dtype) if given is None else given
+            assert self.grad_reference is not None
+            quietly(self.grad_cpu or self.grad_reference, backend.NUMPY, gx, gy, *saved, **attrs)
+            return (gx,)
         be = backend.of(gy, *saved)
-        specs = self.infer_grad(gy, *saved, **attrs)
         outs: list[Array | None] = []
-        for i, spec in enumerate(specs):
+        for i, spec in enumerate(self.infer_grad(gy, *saved, **attrs)):
             if spec is None or not needs[i]:
                 outs.append(None)
-            elif into is not None and into[i] is not None:
-                outs.append(into[i])
             else:
-                outs.append(be.empty(spec.shape, spec.dtype, spec.layout))
+                given = None if into is None else into[i]
+                outs.append(be.empty(*spec) if given is None else given)
         assert self.grad_reference is not None
         compute(be, self.grad_cpu, self.grad_cuda, self.grad_reference, outs, (*outs, gy, *saved), attrs)
         return tuple(outs)
 
-    def _backend(self, *arrays: Any) -> Backend:
+    def _backend(self, arrays: Sequence[Any]) -> Backend:
         """Return the backend that all inputs share, or raise what says that one is missing or lives elsewhere."""
-        named = dict(zip(self.names(len(arrays)), arrays, strict=True))
-        missing = [name for name, array in named.items() if array is None and name not in self.optional]
-        if missing:
-            raise self.error(DTypeError, f"{missing[0]} is None.", expected="an array", **named)
+        for i, array in enumerate(arrays):
+            if array is None and self.names(len(arrays))[i] not in self.optional:
+                named = dict(zip(self.names(len(arrays)), arrays, strict=True))
+                raise self.error(DTypeError, f"{[*named][i]} is None.", expected="an array", **named)
         try:
             return backend.of(*arrays)
         except DeviceError:
+            named = dict(zip(self.names(len(arrays)), arrays, strict=True))
             problem, expected = "the inputs live on different devices.", "one device for all inputs"
             hint = "move them to one device first: tensor.to(device), or cupy.asarray(array)"
             raise self.error(DeviceError, problem, expected=expected, hint=hint, **named) from None
-
-    # Checks that many ops share.
-
-    def error(self, kind: type[Exception], problem: str, *, expected: str = "", hint: str = "", **arrays: Any) -> Any:
-        """Return an exception whose message shows the given arrays; the caller raises it."""
-        lines = [
-            describe(name, self.axes.get(name, ""), array.shape, array.dtype, backend.of(array).device)
-            for name, array in arrays.items()
-            if array is not None
-        ]
-        return kind(layout_message(self.__name__, problem, inputs=lines, expected=expected, hint=hint))
-
-    def require_floats(self, **arrays: Any) -> None:
-        """Raise DTypeError unless all arrays share one floating-point dtype."""
-        present = {name: array for name, array in arrays.items() if array is not None}
-        name, first = next((name, array.dtype) for name, array in present.items())
-        if not is_float(first):
-            raise self.error(
-                DTypeError,
-                f"{name} has a dtype without an implementation.",
-                expected=f"{FLOAT_NAMES}, got {first}",
-                hint=conversion(name, "float32"),
-                **present,
-            )
-        if any(array.dtype != first for array in present.values()):
-            raise self.error(
-                DTypeError,
-                "the inputs have different dtypes.",
-                expected="one dtype for all inputs",
-                hint=to_one_dtype(present),
-                **present,
-            )
-
-    def require_saved(self, shape: tuple[int, ...], dtype: Any, **array: Any) -> None:
-        """Raise unless what a gradient was given (gy, or a saved value) has the shape and dtype of the forward's."""
-        ((name, given),) = array.items()
-        problem = f"{name} does not fit the forward call."
-        if given.shape != shape:
-            raise self.error(ShapeError, problem, expected=f"shape {shape}, got {given.shape}", **array)
-        if given.dtype != dtype:
-            raise self.error(DTypeError, problem, expected=f"{np.dtype(dtype)}, got {given.dtype}", **array)

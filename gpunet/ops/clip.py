@@ -74,7 +74,7 @@ class NormPartials(_OnChunks):
 
     def infer(self, partials: Array, x: Array, chunks: Array | None, order: float) -> tuple[()]:
         self.require_chunks(x, chunks, partials=partials)
-        count = count_chunks(self._backend(partials, x, chunks), x.size, chunks)
+        count = count_chunks(self._backend((partials, x, chunks)), x.size, chunks)
         if partials.shape != (count,):
             expected = f"partials ({count},), one element per chunk"
             raise self.error(ShapeError, "the buffers do not match.", expected=expected, partials=partials, x=x)

@@ -11,24 +11,20 @@ from collections.abc import Callable
 from gpunet.backend import CONTIGUOUS, Array, Backend, blas, layout_of
 from gpunet.backend.layout import memory_view
 
-__all__ = ["flat", "in_chunks", "pieces"]
+__all__ = ["elementwise", "pieces"]
 
 _MOST = 1 << 18  # elements of a piece
 
 
-def flat(be: Backend, *arrays: Array) -> list[Array]:
-    """View arrays as one axis in memory order of the first, which is dense; the others are copied if need be."""
-    layout = layout_of(arrays[0]) or CONTIGUOUS
-    return [memory_view(be.dense(array, layout), layout).reshape(-1) for array in arrays]
-
-
-def in_chunks(work: Callable[..., object], *arrays: Array) -> None:
-    """Call work on pieces of flat arrays, shared by our threads."""
+def elementwise(be: Backend, work: Callable[..., object], *arrays: Array) -> None:
+    """Call work on arrays of one shape, the first of them dense; our threads share flat pieces of large ones."""
     if arrays[0].size <= _MOST:
         work(*arrays)
         return
+    layout = layout_of(arrays[0]) or CONTIGUOUS
+    flat = [memory_view(be.dense(array, layout), layout).reshape(-1) for array in arrays]
     parts = pieces(arrays[0].size)
-    blas.parallel(len(parts), lambda i: work(*(array[parts[i]] for array in arrays)))
+    blas.parallel(len(parts), lambda i: work(*(array[parts[i]] for array in flat)))
 
 
 def pieces(count: int, elements: int = 1) -> list[slice]:

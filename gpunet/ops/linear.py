@@ -139,7 +139,7 @@ class Linear(Op):
 
 def _matrix(array: Array) -> Array:
     """Return (rows, features)."""
-    return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
+    return array if array.ndim == 2 else array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 
 def _rows(be: Backend, array: Array) -> Array:

@@ -63,8 +63,8 @@ class SumToSize(Op):
 
     def reference(self, be: Backend, y: Array, x: Array, size: tuple[int, ...]) -> None:
         aligned = (1,) * (x.ndim - len(size)) + size
-        summed = tuple(axis for axis, n in enumerate(aligned) if n == 1)
-        y[...] = be.xp.sum(x, axis=summed, dtype=np.float64).reshape(size)  # NumPy adds rows one by one
+        summed = tuple([axis for axis, n in enumerate(aligned) if n == 1])
+        y[...] = x.sum(axis=summed, dtype=np.float64).reshape(size)  # NumPy adds rows one by one
 
     def cuda(self, be: KernelBackend, y: Array, x: Array, size: tuple[int, ...]) -> None:
         layout = layout_of(x) or CONTIGUOUS

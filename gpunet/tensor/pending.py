@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from gpunet import ops
 from gpunet.backend import Array, Device
 from gpunet.ops.base import Op, Out
 
-__all__ = ["Pending", "joining", "made", "settle", "waits"]
+__all__ = ["Pending", "joining", "settle", "waits"]
 
 _HEADS = (ops.linear, ops.conv1d, ops.conv2d, ops.conv3d)
 _TWO_BY_TWO = {
@@ -136,8 +136,3 @@ def settle() -> None:
         waiting, _scope.waiting = _scope.waiting, []
         for pending in filter(None, [reference() for reference in waiting]):
             pending.array()
-
-
-def made(saved: Array | Callable[[], Array]) -> Array:
-    """Return a saved array, which may be one that waits: a method of a Pending."""
-    return saved() if callable(saved) else saved

@@ -9,21 +9,23 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
+
 from gpunet import ops
 from gpunet.backend import Array
 from gpunet.ops.base import Op
-from gpunet.tensor.pending import made
 
-__all__ = ["Leaf", "Node", "Storage", "backward", "grad_enabled", "no_grad", "topological"]
+__all__ = ["Leaf", "Node", "Saved", "Storage", "backward", "grad_enabled", "mode", "no_grad", "topological"]
 
 
 class Storage:
     """Memory that views share; `version` counts the writes since it was made, `edits` those that the tape knows."""
 
-    __slots__ = ("edits", "version")
+    edits = 0
+    version = 0
 
-    def __init__(self) -> None:
-        self.edits = self.version = 0
+
+Saved = tuple[Any, Storage | None, int]  # an array, or a call that makes it; its storage, and the version of that
 
 
 class Leaf(Protocol):
@@ -50,16 +52,14 @@ class Node:
         op: Op,
         attrs: dict[str, Any],
         edges: Sequence[Node | Leaf | None],
-        saved: Sequence[tuple[Any, Storage | None]],
+        saved: Sequence[Saved],
         shape: tuple[int, ...],
     ) -> None:
         self.op = op
         self.attrs = attrs
         self.shape = shape
         self.edges = edges
-        self.saved: list[tuple[Any, Storage | None, int]] | None = [
-            (held, storage, storage.version if storage else 0) for held, storage in saved
-        ]
+        self.saved: Sequence[Saved] | None = saved
 
     def __repr__(self) -> str:
         return f"<{self.op.__name__} backward>"
@@ -72,14 +72,16 @@ class Node:
                 "  The values that it needs were freed by the first backward.\n"
                 "  hint: loss.backward(retain_graph=True) the first time"
             )
-        for name, (_, storage, version) in zip(self.op.saves, self.saved, strict=True):
+        arrays = []
+        for name, (held, storage, version) in zip(self.op.saves, self.saved, strict=True):
             if storage is not None and storage.version != version:
                 raise RuntimeError(
                     f"{self.op.__name__}: {name}, which its gradient needs, was changed by an in-place operation.\n"
                     f"  expected version {version}, got {storage.version}\n"
                     "  hint: write `y = y + x` instead of `y += x`"
                 )
-        return [made(held) for held, _, _ in self.saved]
+            arrays.append(held() if callable(held) else held)
+        return arrays
 
 
 def backward(root: Node, gradient: Array, retain_graph: bool) -> None:
@@ -88,23 +90,33 @@ def backward(root: Node, gradient: Array, retain_graph: bool) -> None:
     for node in topological(root):
         gy, saved = gradients.pop(node), node.read_saved()
         needs = [edge is not None for edge in node.edges]
-        into: list[Array | None] = []
-        for i, edge in enumerate(node.edges):
-            is_leaf = edge is not None and not isinstance(edge, Node)
-            first_use = is_leaf and not any(edge is earlier for earlier in node.edges[:i])
-            into.append(edge._gradient_slot() if first_use else None)  # type: ignore[union-attr]
-        results = node.op.run_grad(gy, saved, node.attrs, needs, into)
+        results = node.op.run_grad(gy, saved, node.attrs, needs, _slots(node.edges))
         if not retain_graph:
             node.saved = None
         for edge, result in zip(node.edges, results, strict=True):
             if edge is None or result is None:
                 continue
             if not isinstance(edge, Node):
-                edge._accumulate(result, owned=not node.op.aliases)
+                edge._accumulate(result, owned=not node.op.aliases or _is_apart(result, gy))
             elif edge in gradients:
                 gradients[edge] = ops.add(gradients[edge], result)
             else:
                 gradients[edge] = result
+
+
+def _slots(edges: Sequence[Node | Leaf | None]) -> list[Array | None]:
+    """Return where gradients may be written to: the slot of each leaf, once."""
+    slots: list[Array | None] = []
+    for edge in edges:
+        slot = None if edge is None or isinstance(edge, Node) else edge._gradient_slot()
+        taken = slot is not None and any(slot is other for other in slots)
+        slots.append(None if taken else slot)
+    return slots
+
+
+def _is_apart(gradient: Array, gy: Array) -> bool:
+    """Say whether a gradient is known to have memory of its own."""
+    return type(gradient) is np.ndarray and gradient.base is None and gradient is not gy
 
 
 def topological(root: Node) -> list[Node]:
@@ -119,20 +131,24 @@ def topological(root: Node) -> list[Node]:
         elif node not in visited:
             visited.add(node)
             stack.append((node, True))
-            stack.extend((edge, False) for edge in node.edges if isinstance(edge, Node))
+            for edge in node.edges:
+                if isinstance(edge, Node):
+                    stack.append((edge, False))
     return order[::-1]
 
 
 class _Mode(threading.local):
+    """Whether calls are recorded in this thread."""
+
     enabled = True
 
 
-_mode = _Mode()
+mode = _Mode()
 
 
 def grad_enabled() -> bool:
     """Say whether calls are recorded in this thread."""
-    return _mode.enabled
+    return mode.enabled
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -150,13 +166,13 @@ class no_grad:
     """
 
     def __enter__(self) -> None:
-        self._before = _mode.enabled
-        _mode.enabled = False
+        self._before = mode.enabled
+        mode.enabled = False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _mode.enabled = self._before
+        mode.enabled = self._before
 
     def __call__(self, function: F) -> F:
         """Return the function with recording switched off while it runs.

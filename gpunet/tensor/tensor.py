@@ -41,8 +41,8 @@ class Tensor(Operators):
     __slots__ = ("__weakref__", "_grad", "_held", "_node", "_requires_grad", "_slot", "_storage", "_view")
 
     def __init__(self, array: Array | Pending, requires_grad: bool = False) -> None:
-        if type(array) is not Pending:
-            backend.of(array)
+        if type(array) is not np.ndarray and type(array) is not Pending:
+            backend.of(array)  # raises for what is no array
         self._held = array
         self._storage = Storage()
         self._node: Node | None = None
@@ -119,13 +119,12 @@ class Tensor(Operators):
         return self._slot if self._grad is None else None
 
     def _accumulate(self, gradient: Array, owned: bool) -> None:
-        be = backend.of(gradient)
         if self._grad is not None:
             total = ops.add(self._grad, gradient)
-            be.copy(self._grad, total)
+            backend.of(gradient).copy(self._grad, total)
         elif self._slot is not None:
             if gradient is not self._slot:
-                be.copy(self._slot, gradient)
+                backend.of(gradient).copy(self._slot, gradient)
             self._grad = self._slot
         elif owned:
             self._grad = gradient
@@ -160,14 +159,13 @@ class Tensor(Operators):
                 "  hint: tensor.requires_grad_(), and no gpunet.no_grad() round the computation"
             )
         self._check_view("backward")
-        be = backend.of(self._array)
         if gradient is None:
             if self._array.size != 1:
                 raise ShapeError(
                     f"backward: gradient must be given for a tensor of shape {self.shape}\n"
                     "  hint: reduce it to one number first, such as a loss"
                 )
-            start = be.full(self.shape, 1, self.dtype)
+            start = backend.of(self._array).full(self.shape, 1, self.dtype)
         else:
             self._require_like("backward: expected a gradient", gradient)
             start = gradient.array

@@ -300,6 +300,22 @@ def test_one_blas_thread_lasts_until_the_last_of_several_threads_leaves():
 
 
 @openblas
+@pytest.mark.parametrize("shape", [(8, 144, 8), (1, 9216, 1), (1, 96, 96), (96, 96, 1), (16, 36, 16)])
+def test_the_smallest_products_take_one_thread_of_their_own_accord(shape, rng, dtype=np.float32):
+    m, k, n = shape
+    assert 2 * m * k * n == blas._SINGLE_PRODUCT
+    a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+    library, results = blas._openblas(), []
+    before = library.get()
+    for threads in (1, 2, 8):
+        library.set(threads)
+        results.append(np.empty((m, n), dtype))
+        blas.matmul(a, b, results[-1])
+    library.set(before)
+    assert all(np.array_equal(result, results[0]) for result in results)
+
+
+@openblas
 def test_describe_names_library_kernels_and_threads():
     blas.set_threads(3)
     facts = blas.describe()

@@ -141,3 +141,15 @@ def test_a_group_may_be_changed_between_steps(be):
         optimizer.step()
         moved.append([float(b[0] - be.to_numpy(p.array)[0]) for b, p in zip(before, (first, late), strict=True)])
     assert np.allclose(moved, [[1, 0], [1.5, 1], [0, 1.5]]), "momentum goes on, and starts with the first step"
+
+
+def test_a_flat_parameter_may_be_both_inputs_of_one_call(be, rng):
+    weight = nn.Parameter(be.from_numpy(rng.standard_normal((3, 3)).astype(np.float32)))
+    optimizer, gradients = optim.SGD([weight], lr=0.0), []
+    for _ in range(2):  # the first step makes the slot that the second backward writes to
+        optimizer.zero_grad()
+        (weight @ weight).sum().backward()
+        gradients.append(be.to_numpy(weight.grad.array).copy())
+        optimizer.step()
+    assert weight._slot is not None
+    np.testing.assert_allclose(gradients[1], gradients[0], rtol=1e-6)
