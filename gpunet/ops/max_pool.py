@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from gpunet import backend
-from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array, Backend, Layout, blas
+from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array, Backend, Layout
 from gpunet.backend.kernel_backend import KernelBackend
-from gpunet.ops import arguments
+from gpunet.ops import arguments, max_pool_cpu
 from gpunet.ops.base import Out, like
 from gpunet.ops.geometry import Geometry, channels_last_memory, window_struct, with_three_axes
 from gpunet.ops.pool import Pool, grid_and_block
 from gpunet.ops.windows import (
     adaptive_geometry,
     begins,
-    few_outputs,
-    first_taps,
     opened,
-    output_steps,
     seeing_inputs,
     seen_by_outputs,
-    sharing,
-    tap_steps,
     window_geometry,
 )
 
@@ -126,9 +120,7 @@ class MaxPool(Pool):
         pixels = channels_last_memory(be.dense(x, CHANNELS_LAST))
         winners = channels_last_memory(winner)
         with be.dense_output(y, CHANNELS_LAST) as out:
-            best = channels_last_memory(out)
-            pool = _pool_by_output if few_outputs(g) else _pool_by_tap
-            blas.parallel(g.batch, lambda n: pool(best[n], winners[n], pixels[n], g))
+            max_pool_cpu.pool(channels_last_memory(out), winners, pixels, g)
 
     def cuda(self, be: KernelBackend, y: Array, winner: Array, x: Array, *, layout: Any, **attrs: Any) -> None:
         g = self.geometry(**attrs)
@@ -163,9 +155,7 @@ class MaxPool(Pool):
         gradient = channels_last_memory(be.dense(gy, CHANNELS_LAST))
         winners = channels_last_memory(be.dense(winner, CHANNELS_LAST))
         with be.dense_output(gx, CHANNELS_LAST) as out:
-            total = channels_last_memory(out)
-            give_back = _give_back_by_output if few_outputs(g) else _give_back_by_tap
-            blas.parallel(g.batch, lambda n: give_back(total[n], gradient[n], winners[n], g))
+            max_pool_cpu.give_back(channels_last_memory(out), gradient, winners, g)
 
     def grad_cuda(self, be: KernelBackend, gx: Array, gy: Array, winner: Array, *, layout: Any, **attrs: Any) -> None:
         g = self.geometry(**attrs)
@@ -191,7 +181,7 @@ class MaxPool(Pool):
                 be.launch("pool.cu", "max_pool_indices", *grid_and_block(g.out_pixels, g.channels, 4), args, **macros)
             else:
                 starts = opened(begins(g), trailing=1)
-                channels_last_memory(out)[...] = _positions(g, channels_last_memory(winner), starts)[0]
+                channels_last_memory(out)[...] = max_pool_cpu.positions(g, channels_last_memory(winner), starts)[0]
         return indices
 
 
@@ -241,76 +231,6 @@ class AdaptiveMaxPool(MaxPool):
 
     def geometry(self, *, return_indices: bool = False, **attrs: Any) -> Geometry:
         return adaptive_geometry(**attrs)
-
-
-# On the CPU, one image (D, H, W, C) at a time, so that it stays in the cache.
-
-
-def _pool_by_tap(best: Array, winner: Array, pixels: Array, g: Geometry) -> None:
-    """Compare all outputs with what they see through one tap; a later tap wins only if that is larger."""
-    best.fill(-np.inf)
-    winner[...] = first_taps(g)[..., None]
-    larger, number_if_larger = np.empty(best.shape, np.bool_), np.empty(best.shape, winner.dtype)
-    for tap, outputs, inputs in tap_steps(g):
-        np.greater(pixels[inputs], best[outputs], out=larger[outputs])
-        np.multiply(larger[outputs], winner.dtype.type(tap), out=number_if_larger[outputs])
-        np.maximum(winner[outputs], number_if_larger[outputs], out=winner[outputs])
-        np.maximum(best[outputs], pixels[inputs], out=best[outputs])
-    if np.isnan(best).any():
-        _pool_by_output(best, winner, pixels, g)
-
-
-def _pool_by_output(best: Array, winner: Array, pixels: Array, g: Geometry) -> None:
-    """Look for the maximum of one window after the other."""
-    best.fill(-np.inf)
-    winner.fill(0)
-    for first, output, inputs in output_steps(g):
-        window = pixels[inputs]
-        values = window.reshape(-1, window.shape[3])
-        chosen = values.argmax(axis=0)
-        largest = np.take_along_axis(values, chosen[None], axis=0)
-        if np.isnan(largest).any():  # argmax stops at the first NaN, but the last one wins
-            last = len(values) - 1 - np.isnan(values[::-1]).argmax(axis=0)
-            chosen = np.where(np.isnan(largest[0]), last, chosen)
-        taps = np.unravel_index(chosen, window.shape[:3])
-        winner[output] = g.tap_number(*(a + b for a, b in zip(first, taps, strict=True)))
-        best[output] = largest
-
-
-def _give_back_by_tap(gx: Array, gy: Array, winner: Array, g: Geometry) -> None:
-    """Give inputs the gradients of the outputs that they won through one tap after the other."""
-    once, covered = sharing(g)
-    if not covered:
-        gx.fill(0)
-    bits = np.dtype(f"i{gy.itemsize}")
-    for tap, outputs, inputs in tap_steps(g):
-        # A mask of ones or zeros keeps or clears all bits: exact for infinities too, and fast.
-        mask = np.negative((winner[outputs] == tap).view(np.int8))
-        if once:
-            np.bitwise_and(gy[outputs].view(bits), mask, out=gx[inputs].view(bits))
-        else:
-            gx[inputs] += np.bitwise_and(gy[outputs].view(bits), mask).view(gy.dtype)
-
-
-def _give_back_by_output(gx: Array, gy: Array, winner: Array, g: Geometry) -> None:
-    """Give the gradients of one output after the other to their winners."""
-    gx.fill(0)
-    pixels, channels = gx.reshape(-1, gx.shape[3]), np.arange(gx.shape[3])
-    for output in itertools.product(*map(range, g.out_size)):
-        starts = [int(begin[o]) for begin, o in zip(begins(g), output, strict=True)]
-        position, inside = _positions(g, winner[output], starts)
-        pixels[np.where(inside, position, 0), channels] += np.where(inside, gy[output], 0)
-
-
-def _positions(g: Geometry, winner: Array, starts: Iterable[Any]) -> tuple[Array, Array]:
-    """Return where winners lie in the flattened input, from where their windows start, and whether they do."""
-    position, inside = np.int64(0), np.True_
-    taps = g.tap_position(winner.astype(np.int64))
-    for n, start, dilation, tap in zip(g.in_size, starts, g.dilation, taps, strict=True):
-        at = start + tap * dilation
-        inside = inside & (at >= 0) & (at < n)
-        position = position * n + at
-    return position, inside
 
 
 def _winner_dtype(g: Geometry) -> np.dtype[Any]:

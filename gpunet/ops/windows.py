@@ -21,6 +21,7 @@ from gpunet.ops.geometry import Geometry, triple
 __all__ = [
     "adaptive_geometry",
     "axis_steps",
+    "axis_taps",
     "begins",
     "elements",
     "few_outputs",
@@ -220,10 +221,15 @@ def few_outputs(g: Geometry) -> bool:
 
 
 @functools.lru_cache(maxsize=64)
+def axis_taps(g: Geometry) -> tuple[tuple[Step, ...], ...]:
+    """Return how to walk each axis by taps: (tap, outputs that see through it, what they see)."""
+    return tuple(tuple(_by_tap(g, axis)) for axis in range(3))
+
+
+@functools.lru_cache(maxsize=64)
 def tap_steps(g: Geometry) -> tuple[tuple[int, Index, Index], ...]:
     """Return how to walk an image (D, H, W, C) by taps: (number, outputs that see through the tap, what they see)."""
-    axes = (_by_tap(g, axis) for axis in range(3))
-    walk = (tuple(zip(*step, strict=True)) for step in itertools.product(*axes))
+    walk = (tuple(zip(*step, strict=True)) for step in itertools.product(*axis_taps(g)))
     return tuple((g.tap_number(*taps), outputs, inputs) for taps, outputs, inputs in walk)
 
 
