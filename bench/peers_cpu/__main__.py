@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -142,7 +143,8 @@ def measure(options: argparse.Namespace, out: Path) -> int:
     settings, scaled = _settings(options), options.command == "scaling"
     where, left_out, failed = timing.environment(), dict[str, str](), dict[str, str]()
     if scaled:
-        measured = scaling.measure(settings, options.contestants, options.smoke, failed)
+        wanted = functools.partial(_wanted, options)
+        measured = scaling.measure(settings, wanted, options.contestants or (), options.smoke, failed)
     else:
         measured = peers(options, settings, left_out, failed)
     if not measured:
@@ -165,6 +167,10 @@ def measure(options: argparse.Namespace, out: Path) -> int:
     return 3 if different else 4 if failed else 0
 
 
+def _wanted(options: argparse.Namespace, workload: str) -> bool:
+    return not options.only or workload.startswith(tuple(options.only))
+
+
 def _settings(options: argparse.Namespace) -> rounds.Settings:
     settings = rounds.Settings(
         rounds=options.rounds,
@@ -183,7 +189,7 @@ def peers(
     """Measure the workloads that are asked for, and say why others are left out."""
     measured = []
     for work in workloads.WORKLOADS:
-        if options.only and not any(work.name.startswith(name) for name in options.only):
+        if not _wanted(options, work.name):
             continue
         if work.epoch and not settings.data:
             left_out[work.name] = "no MNIST: --data FOLDER"

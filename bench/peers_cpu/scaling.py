@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,10 +30,18 @@ def plan(batches: Sequence[int] = BATCHES) -> list[tuple[Workload, list[Entry]]]
     return grown + [(replace(w, name=f"{w.name} threads", batch=64, title=""), both) for w in _TRAINING.values()]
 
 
-def measure(settings: rounds.Settings, names: Sequence[str] | None, smoke: bool, left_out: dict[str, str]) -> list[Any]:
-    """Measure the plan, or its smallest parts."""
+def measure(
+    settings: rounds.Settings,
+    wanted: Callable[[str], bool],
+    names: Sequence[str],
+    smoke: bool,
+    left_out: dict[str, str],
+) -> list[rounds.Measured]:
+    """Measure the wanted workloads of the plan, of all contestants or those that are named; or smoke: toy sizes."""
     measured = []
     for workload, entries in plan(BATCHES[:2] if smoke else BATCHES):
+        if not wanted(workload.name):
+            continue
         chosen = [e for e in entries if not e.missing() and (not names or e.name.partition(",")[0] in names)]
         work = replace(workload, batch=min(workload.batch, 4)) if smoke and "threads" in workload.name else workload
         measured += rounds.measure(work, chosen, settings, left_out)
@@ -55,9 +63,9 @@ def medians(content: dict[str, Any]) -> tuple[dict[str, dict[int, float]], dict[
 
 def text(content: dict[str, Any]) -> str:
     """Return both tables for a terminal."""
-    lines = [table.label(content), "", "W2, time of a step and of an image by batch"]
+    lines = [table.label(content)]
     for part in rows(content):
-        lines += ["", *(f"  {line}" for line in table.aligned(part))]
+        lines += ["", *(table.aligned(part) if len(part) > 1 else ())]
     lines += [f"left out: {name}: {why}" for name, why in content["left_out"].items()]
     return "\n".join(lines)
 
@@ -66,7 +74,7 @@ def rows(content: dict[str, Any]) -> list[list[list[str]]]:
     """Return the cells of both tables, each with its heads."""
     by_batch, gains = medians(content)
     names, batches = list(by_batch), sorted({batch for times in by_batch.values() for batch in times})
-    grown = [["batch", *(f"{name}{what}" for name in names for what in ("", " / image"))]]
+    grown = [["W2, batch", *(f"{name}{what}" for name in names for what in ("", " / image"))]]
     for batch in batches:
         times = [by_batch[name].get(batch, math.nan) for name in names]
         grown.append([str(batch), *(duration(seconds) for t in times for seconds in (t, t / batch))])
@@ -91,7 +99,8 @@ def save_plot(content: dict[str, Any], path: str | os.PathLike[str]) -> None:
     left.set_xscale("log", base=2)
     left.set_ylim(bottom=0)
     left.set(title="W2: microseconds per image", xlabel="batch")
-    left.legend()
+    if by_batch:
+        left.legend()
     works = list(dict.fromkeys(workload for workload, _ in gains))
     for shift, name in enumerate(dict.fromkeys(contestant for _, contestant in gains)):
         places = [place + 0.4 * shift for place in range(len(works))]
@@ -100,6 +109,7 @@ def save_plot(content: dict[str, Any], path: str | os.PathLike[str]) -> None:
     right.set_xticks([place + 0.2 for place in range(len(works))], works)
     right.axhline(2, color="black", linewidth=0.5)
     right.set(title="Batch 64: time with 1 thread / time with 2 threads", ylim=(0, 2.4))
-    right.legend(loc="lower right")
+    if works:
+        right.legend(loc="lower right")
     figure.suptitle(table.label(content), fontsize=10)
     save_figure(figure, path)

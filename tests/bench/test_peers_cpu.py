@@ -59,11 +59,11 @@ def test_gpunet_beside_pytorch_has_its_losses(tmp_path, few_digits, torch):
 
 
 def test_batches_and_threads_are_measured(tmp_path):
-    done, content = smoke(tmp_path, "scaling", "--contestants", "gpunet")
+    done, content = smoke(tmp_path, "scaling", "--contestants", "gpunet", "--only", "W1,W2")
     assert done.returncode == 0, done.stderr
     assert content["benchmark"] == "peers_cpu scaling"
     names = {result["name"] for result in content["results"]}
-    threads = {f"{work} threads gpunet, {count}" for work in ("W1", "W2", "W3") for count in ("1 thread", "2 threads")}
+    threads = {f"{work} threads gpunet, {count}" for work in ("W1", "W2") for count in ("1 thread", "2 threads")}
     assert names == {"W2 batch 16 gpunet", "W2 batch 32 gpunet", *threads}
     assert "1 thread / 2 threads" in done.stdout
 
@@ -146,5 +146,12 @@ def test_the_second_leg_limits_vector_instructions():
     child = rounds.Child(contestants.ENTRIES[0], workloads.tiny(W1), rounds.Settings(leg="avx2", threads=1))
     child.close()
     assert child.facts["kernels"] == "Haswell"
-    assert legs.environment("native", 3)["GPUNET_NUM_THREADS"] == "3"
-    assert "ONEDNN_MAX_CPU_ISA" not in legs.environment("native", 3)
+
+
+def test_legs_limit_threads_and_instructions_in_the_environment_of_children(monkeypatch):
+    for name in ("OPENBLAS_CORETYPE", "ONEDNN_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+    native, avx2 = legs.environment("native", 3), legs.environment("avx2", 3)
+    assert native["GPUNET_NUM_THREADS"] == avx2["GPUNET_NUM_THREADS"] == "3"
+    assert (avx2["OPENBLAS_CORETYPE"], avx2["ONEDNN_MAX_CPU_ISA"]) == ("Haswell", "AVX2")
+    assert not {"OPENBLAS_CORETYPE", "ONEDNN_MAX_CPU_ISA"} & native.keys()

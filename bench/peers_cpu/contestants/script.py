@@ -69,7 +69,8 @@ class Script(ABC):
 
     def __init__(self, lib: Any, workload: Workload, weights: Weights) -> None:
         self.lib, self.model = lib, network(lib, workload.network)
-        self.model.load_state_dict({name: lib.tensor(array) for name, array in weights.items()}, strict=False)
+        given = {name: lib.tensor(array) for name, array in weights.items()}
+        self.model.load_state_dict({**self.model.state_dict(), **given})
         self.model.train(workload.training)
         if workload.optimizer:
             settings = SGD if workload.optimizer == "SGD" else ADAM
