@@ -28,6 +28,7 @@ __all__ = [
     "column_sums",
     "describe",
     "matmul",
+    "matmuls",
     "one_blas_thread",
     "parallel",
     "set_threads",
@@ -244,7 +245,11 @@ def _pieces(size: int, count: int) -> Iterator[slice]:
     return (slice(start, min(start + step, size)) for start in range(0, size, step))
 
 
-def matmul(a: npt.NDArray[Any], b: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
+Matrix = npt.NDArray[Any]
+Product = tuple[Matrix, Matrix, Matrix]  # a, b, out
+
+
+def matmul(a: Matrix, b: Matrix, out: Matrix) -> None:
     """out = a @ b for matrices; the same bits whatever the number of threads.
 
     Args:
@@ -252,32 +257,53 @@ def matmul(a: npt.NDArray[Any], b: npt.NDArray[Any], out: npt.NDArray[Any]) -> N
         b: (K, N), dtype of a, likewise.
         out: (M, N), dtype of a, rows adjacent in memory; no overlap with a or b.
     """
+    matmuls((a, b, out))
+
+
+def matmuls(*products: Product) -> None:
+    """out = a @ b for each product (a, b, out): as `matmul`, but threads start once and share the blocks of all."""
+    work = sum(_operations(a, b) for a, b, _ in products)
+    if work < _SMALLEST_PRODUCT:
+        with contextlib.nullcontext() if work <= _SINGLE_PRODUCT else one_blas_thread():
+            for product in products:
+                single(*product)
+        return
+    blocks: list[Product] = []
+    sums: list[tuple[Matrix, Matrix]] = []
+    for a, b, out in products:
+        pieces, partial = _cut(a, b, out)
+        blocks += pieces
+        if partial is not None:
+            sums.append((partial, out))
+    parallel(len(blocks), lambda i: single(*blocks[i]))
+    for partial, out in sums:
+        np.add.reduce(partial, axis=0, out=out)
+
+
+def _operations(a: Matrix, b: Matrix) -> int:
+    return 2 * a.shape[0] * a.shape[1] * b.shape[1]
+
+
+def _cut(a: Matrix, b: Matrix, out: Matrix) -> tuple[list[Product], Matrix | None]:
+    """Cut a product into blocks, by shape only; where K is cut, return what they make too, whose sum is `out`."""
     (m, k), n = a.shape, b.shape[1]
-    product = 2 * m * n * k
-    if product <= _SINGLE_PRODUCT:
-        single(a, b, out)
-        return
+    product = _operations(a, b)
     if product < _SMALLEST_PRODUCT:
-        with one_blas_thread():
-            single(a, b, out)
-        return
+        return [(a, b, out)], None
     count = 2 if product < 4 * _BLOCK_PRODUCT else 4
     if max(m, n) < _NARROW and k >= _LONG:
         pieces = list(_pieces(k, count))
         partial = np.empty((len(pieces), m, n), out.dtype)
-        parallel(len(pieces), lambda i: single(a[:, pieces[i]], b[pieces[i]], partial[i]))
-        np.add.reduce(partial, axis=0, out=out)
-        return
+        return [(a[:, p], b[p], partial[i]) for i, p in enumerate(pieces)], partial
     if max(m, n) < _BLOCK_SIDE:
         count = 2
     pieces = list(_pieces(max(m, n), min(count * max(1, max(m, n) // (4 * _BLOCK_SIDE)), _MOST_BLOCKS)))
     if m >= n:
-        parallel(len(pieces), lambda i: single(a[pieces[i]], b, out[pieces[i]]))
-    else:
-        parallel(len(pieces), lambda i: single(a, b[:, pieces[i]], out[:, pieces[i]]))
+        return [(a[p], b, out[p]) for p in pieces], None
+    return [(a, b[:, p], out[:, p]) for p in pieces], None
 
 
-def batched_matmul(a: npt.NDArray[Any], b: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
+def batched_matmul(a: Matrix, b: Matrix, out: Matrix) -> None:
     """out[i] = a[i] @ b[i] for each matrix of a batch; the same bits whatever the number of threads.
 
     Args:
@@ -296,7 +322,7 @@ def batched_matmul(a: npt.NDArray[Any], b: npt.NDArray[Any], out: npt.NDArray[An
     parallel(len(pieces), lambda i: single(a[pieces[i]], b[pieces[i]], out[pieces[i]]))
 
 
-def column_sums(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def column_sums(rows: Matrix) -> Matrix:
     """Return the sum of each column, within a task of `parallel`: a product with ones, several times faster than sum.
 
     Args:
@@ -307,6 +333,6 @@ def column_sums(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return sums[0]
 
 
-def single(a: npt.NDArray[Any], b: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
+def single(a: Matrix, b: Matrix, out: Matrix) -> None:
     """out = a @ b within a task of `parallel`: one BLAS call."""
     np.matmul(a, b, out=out)

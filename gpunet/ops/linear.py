@@ -117,13 +117,14 @@ class Linear(Op):
             gb[...] = be.xp.sum(gradient, axis=0)
 
     def grad_cpu(self, be: Backend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, **attrs: Any) -> None:
-        gradient = _rows(be, gy)
-        if gx is not None:
-            blas.matmul(gradient, w, out=_rows(be, gx))
+        gradient, products = _rows(be, gy), []
         if gw is not None:
-            blas.matmul(gradient.T, _rows(be, x), out=gw)
+            products.append((gradient.T, _rows(be, x), gw))
+        if gx is not None:
+            products.append((gradient, w, _rows(be, gx)))
         if gb is not None:
-            gb[...] = gradient.sum(axis=0, dtype=np.float64)  # NumPy adds rows one by one
+            products.append((np.ones((1, len(gradient)), gb.dtype), gradient, gb[None]))
+        blas.matmuls(*products)
 
     def grad_cuda(
         self, be: KernelBackend, gx: Any, gw: Any, gb: Any, gy: Array, x: Array, w: Array, **attrs: Any

@@ -73,6 +73,27 @@ def test_the_product_of_a_matrix_with_its_transpose_is_right(size, rng):
     np.testing.assert_allclose(out, np.einsum("ik,jk->ij", a, a), rtol=0, atol=1e-11)
 
 
+def test_several_products_have_the_bits_of_one_after_the_other(rng):
+    """Whatever the number of threads; one is cut by rows, one by columns, one along the sum, one not at all."""
+    shapes = [(700, 300, 200), (128, 512, 640), (7, 4000, 160), (1, 128, 512)]
+    factors = [(rng.standard_normal((m, k)), rng.standard_normal((k, n))) for m, k, n in shapes]
+    expected = [np.empty((len(a), b.shape[1])) for a, b in factors]
+    for (a, b), out in zip(factors, expected, strict=True):
+        blas.matmul(a, b, out)
+    for count in (1, 2, 3):
+        blas.set_threads(count)
+        outs = [np.full_like(out, np.nan) for out in expected]
+        blas.matmuls(*((a, b, out) for (a, b), out in zip(factors, outs, strict=True)))
+        assert [out.tobytes() for out in outs] == [out.tobytes() for out in expected]
+    blas.matmuls()
+
+
+def test_column_sums(rng):
+    rows = rng.standard_normal((37, 5))
+    np.testing.assert_allclose(blas.column_sums(rows), rows.sum(axis=0), rtol=1e-14)
+    np.testing.assert_array_equal(blas.column_sums(rows[:0]), np.zeros(5))
+
+
 @pytest.mark.parametrize(
     ("a", "b"),
     [
