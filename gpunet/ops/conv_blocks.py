@@ -23,6 +23,8 @@ __all__ = ["Block", "Target", "cut", "padded"]
 
 Array = npt.NDArray[Any]
 
+_SHARES = 4  # blocks that there should be at least
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -43,12 +45,13 @@ def _pieces(g: Geometry, depth: int, itemsize: int, limits: Triple) -> Iterator[
     """Cut the outputs into whole images, or into pieces of one image where that is large.
 
     A piece of images has the rows and bytes of columns, `depth` values per row, that `limits` asks for at least;
-    no piece has more bytes than its third number, unless one row has.
+    no piece has more bytes than its third number, unless one row has, and few images are cut so that threads can share
+    them, but not below those rows.
     """
     rows, least_bytes, most_bytes = limits
     per_output = max(1, depth * itemsize)
     per_image = math.prod(g.out_size)
-    most = most_bytes // per_output
+    most = min(most_bytes // per_output, max(rows, -(-g.batch * per_image // _SHARES)))
     if per_image <= most:
         images = max(-(-rows // per_image), least_bytes // (per_image * per_output))
         images = max(1, min(images, most // per_image))

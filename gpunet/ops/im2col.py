@@ -78,13 +78,14 @@ def _group(index: int, count: int, groups: int) -> slice:
 def _convolve(target: Target, x: Array, kernels: Sequence[Array], g: Geometry) -> None:
     """Give a target columns of x @ kernels[group], block by block."""
     blocks = cut(g, g.taps * g.channels // g.groups, x.itemsize, (_ROWS, _LEAST_BYTES, _MOST_BYTES))
+    multiply = blas.single if len(blocks) > 1 else blas.matmul  # threads share a single block's product
 
     def work(task: int) -> None:
         block = blocks[task]
         slab, rows = padded(x, block), target.rows(block)
         for group, kernel in enumerate(kernels):
             columns = _columns(slab, block.pixels, g, _group(group, g.channels, g.groups))
-            blas.single(columns, kernel, rows[:, _group(group, g.outputs, g.groups)])
+            multiply(columns, kernel, rows[:, _group(group, g.outputs, g.groups)])
         target.finish(block, rows)
 
     if g.out_pixels * g.outputs:
