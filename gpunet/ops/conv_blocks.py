@@ -17,9 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gpunet.backend import scratch
+from gpunet.ops import max_pool_cpu
 from gpunet.ops.geometry import Geometry, Triple
+from gpunet.ops.windows import window_geometry
 
-__all__ = ["Block", "Target", "cut", "padded"]
+__all__ = ["Block", "PooledTarget", "Target", "cut", "padded"]
 
 Array = npt.NDArray[Any]
 
@@ -110,8 +112,8 @@ class Target:
     """Where products go: into an array of any strides, with bias and ReLU while they are in the cache."""
 
     def __init__(self, y: Array, bias: Array | None = None, relu: bool = False) -> None:
-        self.y, self.relu = y, relu
-        self.line = None if bias is None else np.tile(bias, y.shape[3])  # NumPy adds long rows faster
+        self.y, self.bias, self.relu = y, bias, relu
+        self._line = np.empty(0, y.dtype)  # the bias, once for each pixel of a line
 
     def rows(self, block: Block) -> Array:
         """Return memory for the products of a block: (rows, O)."""
@@ -123,10 +125,42 @@ class Target:
     def finish(self, block: Block, rows: Array) -> None:
         """Take the products of a block."""
         place = self.y[block.where]
-        if self.line is not None:
-            lines = rows.reshape(-1, place.shape[3] * place.shape[4])
-            lines += self.line[: lines.shape[1]]
+        self.add_bias(block, rows)
         if self.relu:
             np.maximum(rows, 0, out=rows)
         if not place.flags.c_contiguous:
             place[...] = rows.reshape(place.shape)
+
+    def add_bias(self, block: Block, rows: Array) -> None:
+        """Add the bias to the products of a block, line by line: NumPy adds long rows faster."""
+        if self.bias is not None:
+            lines = rows.reshape(-1, block.pixels[3] * rows.shape[1])
+            if self._line.size < lines.shape[1]:
+                self._line = np.tile(self.bias, block.pixels[3])
+            lines += self._line[: lines.shape[1]]
+
+
+class PooledTarget(Target):
+    """Where products of whole images go: through bias, max pooling over 2 x 2 pixels and ReLU, in the cache.
+
+    The bias is added before pooling: rounding could make equals of two products, and another pixel win.
+    """
+
+    def __init__(self, y: Array, winner: Array, bias: Array | None, relu: bool) -> None:
+        super().__init__(y, bias, relu)
+        self.winner = winner
+
+    def rows(self, block: Block) -> Array:
+        """Return memory for the products of a block: (rows, O)."""
+        return scratch.get("products", (math.prod(block.pixels), self.y.shape[4]), self.y.dtype)
+
+    def finish(self, block: Block, rows: Array) -> None:
+        """Take the products of a block."""
+        self.add_bias(block, rows)
+        pixels, images = rows.reshape(*block.pixels, rows.shape[1]), block.where[0]
+        best = self.y[images]
+        size = (len(best), rows.shape[1], *block.pixels[2:])
+        pairs = window_geometry(size, (2, 2), (2, 2), (0, 0), (1, 1), False)
+        max_pool_cpu.pool(best, self.winner[images], pixels, pairs)
+        if self.relu:
+            np.maximum(best, 0, out=best)

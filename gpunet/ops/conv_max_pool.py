@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from gpunet import backend
-from gpunet.backend import CHANNELS_LAST, Array, Layout
-from gpunet.backend.kernel_backend import KernelBackend
+from gpunet.backend import CHANNELS_LAST, Array, Backend, Layout
+from gpunet.backend.dtypes import is_half
 from gpunet.ops.activation import relu
 from gpunet.ops.base import like
 from gpunet.ops.conv import conv2d
 from gpunet.ops.conv_cuda import Cuda
+from gpunet.ops.conv_products import CPU
 from gpunet.ops.max_pool import max_pool2d
 
 __all__ = ["conv2d_max_pool2d"]
@@ -37,8 +38,8 @@ def conv2d_max_pool2d(
 
         y = relu(max_pool2d(conv2d(x, w, b), 2))
 
-    with the bits of these ops one after the other. On a GPU, where tensor cores make a convolution of few channels with
-    stride 1, the image that is pooled never reaches memory.
+    with the bits of these ops one after the other. The image that is pooled never reaches memory on the CPU, and on a
+    GPU where tensor cores make a convolution of few channels with stride 1.
 
     Args:
         x, w, b, stride, padding, dilation, groups, layout, allow_tf32: as those of `conv2d`.
@@ -62,23 +63,23 @@ def conv2d_max_pool2d(
     arrays, attrs = conv2d.bind(x, w, b, stride, padding, dilation, groups, layout, allow_tf32, activation)
     between = conv2d.infer(*arrays, **attrs)[0]
     be, clipped = backend.of(x), attrs.pop("activation") is not None
-    if isinstance(be, KernelBackend):
-        fused = _fused(be, between.shape, arrays, attrs, clipped)
-        if fused is not None:
-            return fused
+    fused = _fused(be, between.shape, arrays, attrs, clipped)
+    if fused is not None:
+        return fused
     image = conv2d.run(arrays, {**attrs, "layout": CHANNELS_LAST, "activation": None})[0]
     y, winner = max_pool2d.forward(image, _WINDOW, layout=between.layout)
     return (relu(y) if clipped else y), winner
 
 
 def _fused(
-    be: KernelBackend, shape: tuple[int, ...], arrays: tuple[Any, ...], attrs: dict[str, Any], clipped: bool
+    be: Backend, shape: tuple[int, ...], arrays: tuple[Any, ...], attrs: dict[str, Any], clipped: bool
 ) -> tuple[Array, Array] | None:
-    """Return what one kernel makes, or None where none can."""
+    """Return what one kernel makes, or one block of the CPU's cache after the other; None where neither can."""
     x, w, b = arrays
     size = (*shape[:2], shape[2] // _WINDOW, shape[3] // _WINDOW)
-    if 0 in size:
+    if 0 in size or (not be.uses_kernels and is_half(x.dtype)):  # the CPU computes in float32
         return None
     g = conv2d.geometry(x.shape, w.shape, **attrs)
     y, winner = be.empty(size, x.dtype, like(x, size, attrs["layout"]).layout), be.empty(size, np.uint8, CHANNELS_LAST)
-    return (y, winner) if Cuda(attrs["allow_tf32"]).max_pool(be, y, winner, x, w, b, g, clipped) else None
+    by: Any = Cuda(attrs["allow_tf32"]) if be.uses_kernels else CPU
+    return (y, winner) if by.max_pool(be, y, winner, x, w, b, g, clipped) else None

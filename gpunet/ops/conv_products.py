@@ -20,7 +20,7 @@ import numpy as np
 
 from gpunet.backend import CHANNELS_LAST, Array, Backend
 from gpunet.ops import im2col, winograd
-from gpunet.ops.conv_blocks import Target
+from gpunet.ops.conv_blocks import PooledTarget, Target
 from gpunet.ops.geometry import Geometry, channels_last_memory, with_three_axes
 
 __all__ = ["CPU", "REFERENCE", "Products"]
@@ -86,6 +86,19 @@ class _Cpu(Products):
     ) -> None:
         with be.dense_output(y, CHANNELS_LAST) as out:
             _way(g).forward(Target(channels_last_memory(out), b, relu), _memory(be, x), _memory(be, w), g)
+
+    def max_pool(
+        self, be: Backend, y: Array, winner: Array, x: Array, w: Array, b: Array | None, g: Geometry, relu: bool
+    ) -> bool:
+        """Fill y and winner from 2 x 2 pixels of the output each, where blocks are whole images; say so."""
+        way = _way(g)
+        if not way.keeps_images_whole(g, x.itemsize):
+            return False
+        with be.dense_output(y, CHANNELS_LAST) as out:
+            target = PooledTarget(channels_last_memory(out), channels_last_memory(winner), b, relu)
+            with np.errstate(all="ignore"):
+                way.forward(target, _memory(be, x), _memory(be, w), g)
+        return True
 
     def input_gradient(self, be: Backend, gx: Array, gy: Array, w: Array, b: Array | None, g: Geometry) -> None:
         with be.dense_output(gx, CHANNELS_LAST) as out:

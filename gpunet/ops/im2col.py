@@ -23,10 +23,10 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 
 from gpunet.backend import blas, pool, scratch
-from gpunet.ops.conv_blocks import Target, cut, padded
+from gpunet.ops.conv_blocks import Block, Target, cut, padded
 from gpunet.ops.geometry import Geometry
 
-__all__ = ["forward", "input_gradient", "weight_gradient"]
+__all__ = ["forward", "input_gradient", "keeps_images_whole", "weight_gradient"]
 
 Array = npt.NDArray[Any]
 
@@ -38,6 +38,15 @@ _MOST_BYTES = 5 << 19  # ... and the columns should stay in the cache of one cor
 _FEW_CHANNELS = 4  # so few adjacent values that columns are copied along the image rows instead
 _RUNS, _PARTIAL_BYTES = 16, 1 << 25  # partial weight gradients: how many, and all together
 _RUN_PRODUCT = 16_000_000  # floating-point operations below which another partial gradient does not pay
+
+
+def keeps_images_whole(g: Geometry, itemsize: int) -> bool:
+    """Say whether `forward` makes whole images, one or more at a time."""
+    return all(block.pixels[1:] == g.out_size for block in _blocks(g, itemsize))
+
+
+def _blocks(g: Geometry, itemsize: int) -> tuple[Block, ...]:
+    return cut(g, g.taps * g.channels // g.groups, itemsize, (_ROWS, _LEAST_BYTES, _MOST_BYTES))
 
 
 def _columns(slab: Array, pixels: tuple[int, ...], g: Geometry, channels: slice) -> Array:
@@ -77,7 +86,7 @@ def _group(index: int, count: int, groups: int) -> slice:
 
 def _convolve(target: Target, x: Array, kernels: Sequence[Array], g: Geometry) -> None:
     """Give a target columns of x @ kernels[group], block by block."""
-    blocks = cut(g, g.taps * g.channels // g.groups, x.itemsize, (_ROWS, _LEAST_BYTES, _MOST_BYTES))
+    blocks = _blocks(g, x.itemsize)
     multiply = blas.single if len(blocks) > 1 else blas.matmul  # threads share a single block's product
 
     def work(task: int) -> None:

@@ -27,7 +27,7 @@ from gpunet.backend import blas, pool, scratch
 from gpunet.ops.conv_blocks import Block, Target, cut, padded
 from gpunet.ops.geometry import Geometry
 
-__all__ = ["forward", "input_gradient", "pays", "weight_gradient"]
+__all__ = ["fits", "forward", "input_gradient", "keeps_images_whole", "pays", "weight_gradient"]
 
 Array = npt.NDArray[Any]
 
@@ -55,6 +55,11 @@ def fits(g: Geometry) -> bool:
 def pays(g: Geometry) -> bool:
     """Say whether minimal filtering is possible, and faster than im2col."""
     return fits(g) and min(g.channels, g.outputs) >= _CHANNELS and g.out_pixels >= 4 * _LEAST_TILES
+
+
+def keeps_images_whole(g: Geometry, itemsize: int) -> bool:
+    """Say whether `forward` makes whole images, one or more at a time."""
+    return all(outputs.pixels[1:] == g.out_size for _, outputs in _blocks(g, itemsize))
 
 
 def forward(target: Target, x: Array, w: Array, g: Geometry) -> None:

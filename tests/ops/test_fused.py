@@ -9,6 +9,7 @@ from gpunet import ops
 from gpunet.backend import CHANNELS_LAST
 from gpunet.backend.layout import is_dense
 from gpunet.errors import ShapeError
+from gpunet.ops import conv_blocks, im2col
 from gpunet.ops.choices import Choice, force
 from gpunet.ops.tiles import FMA_TILES, HALO_TILES, MMA_TILES
 from tests.harness.case import FLOATS
@@ -87,6 +88,40 @@ def test_pooling_in_the_same_pass_gives_the_bits_of_pooling_afterwards(be, layou
         expected = ops.relu.grad(ops.max_pool2d.grad(gy, number, **pool), ops.relu(image))
         found = ops.max_pool2d.grad(ops.relu.grad(gy, y), winner, **pool)
         assert np.array_equal(be.to_numpy(found), be.to_numpy(expected)), "gradients agree in either order"
+
+
+@pytest.mark.only_backends("numpy")
+@pytest.mark.parametrize(
+    ("x_shape", "outputs", "most", "whole"),
+    [
+        ((7, 8, 9, 10), 5, im2col._MOST_BYTES, True),
+        ((3, 8, 12, 11), 5, 20_000, False),
+        ((17, 64, 17, 15), 64, im2col._MOST_BYTES, True),
+    ],
+    ids=["images", "pieces of images", "minimal filtering"],
+)
+def test_pooling_in_the_cache_gives_the_bits_of_pooling_afterwards(be, x_shape, outputs, most, whole, rng, monkeypatch):
+    """Products of small integers: many are equal, until a bias is added that rounds; some are not numbers."""
+    monkeypatch.setattr(im2col, "_MOST_BYTES", most)
+    conv_blocks.cut.cache_clear()
+    x, w = (rng.integers(-1, 2, shape).astype(np.float32) for shape in (x_shape, (outputs, x_shape[1], 3, 3)))
+    b, calls = (1e7 * rng.standard_normal(outputs)).astype(np.float32), []
+    x[1, 2, 3, 4] = np.nan
+    pooled, number = ops.max_pool2d.forward(ops.relu(ops.conv2d(x, w, b, padding=1)), 2)
+    monkeypatch.setattr(conv_blocks.PooledTarget, "rows", counted(calls, conv_blocks.PooledTarget.rows))
+    y, winner = ops.conv2d_max_pool2d(x, w, b, padding=1, activation="relu")
+    conv_blocks.cut.cache_clear()
+    assert np.array_equal(y, pooled, equal_nan=True) and np.isnan(y).any()
+    assert np.array_equal(winner[pooled > 0], number[pooled > 0])
+    assert bool(calls) == whole
+
+
+def counted(calls, function):
+    def call(*args):
+        calls.append(args)
+        return function(*args)
+
+    return call
 
 
 def test_an_image_that_is_too_small_to_pool_is_refused(be):

@@ -112,7 +112,9 @@ def test_an_image_that_is_pooled_never_reaches_memory(be, layer):
 def test_the_gradient_of_what_is_pooled_makes_no_image_again(be, layer, ran):
     y = Call(FUNCTIONS["relu-pool"])(*layer)
     y.backward(Tensor(be.from_numpy(np.ones(y.shape, np.float32))))
-    assert ran == ["conv2d", "max_pool2d", "relu"] and repr(y.grad_fn) == "<relu backward>"
+    in_one_pass: list[str] = []  # where no op runs by itself: on the CPU
+    assert ran == (in_one_pass if be.name == "numpy" else ["conv2d", "max_pool2d", "relu"])
+    assert repr(y.grad_fn) == "<relu backward>"
 
 
 def test_what_is_still_held_is_made_once(be, layer, ran):
