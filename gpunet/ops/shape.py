@@ -87,8 +87,8 @@ def flatten(x: Array, start_dim: int = 0, end_dim: int = -1) -> Array:
 
 def flat_shape(shape: tuple[int, ...], start_dim: int, end_dim: int) -> tuple[int, ...]:
     """Return the shape that flatten gives."""
-    dims = (arguments.integer("flatten", *dim) for dim in (("start_dim", start_dim), ("end_dim", end_dim)))
-    start, end = (axis_of(dim, len(shape), "flatten") for dim in dims)
+    first, last = arguments.integer("flatten", "start_dim", start_dim), arguments.integer("flatten", "end_dim", end_dim)
+    start, end = axis_of(first, len(shape), "flatten"), axis_of(last, len(shape), "flatten")
     if start > end:
         raise ShapeError(f"flatten: axis {end_dim} lies before axis {start_dim} in shape {shape}.")
     return (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :])

@@ -54,7 +54,7 @@ class FlatBuffers:
 
     def current(self) -> bool:
         """Say whether the parameters still live here: `.to(device)` moves them away."""
-        return all(p.array is view for p, view in zip(self.parameters, self._views, strict=True))
+        return all(p._held is view for p, view in zip(self.parameters, self._views, strict=True))
 
     def state_buffer(self, name: str) -> Array:
         """Return the state array of a name."""
