@@ -17,6 +17,7 @@ from gpunet.errors import DTypeError, ShapeError
 from gpunet.ops.arguments import require_writable
 from gpunet.ops.base import Op
 from gpunet.ops.chunks import read_table
+from gpunet.ops.elementwise import pieces
 
 __all__ = ["OptimizerStep"]
 
@@ -60,6 +61,23 @@ class OptimizerStep(Op):
         """Return (elements, counter) of each chunk that has both."""
         table = read_table(be, param.size, chunks)
         return [row for row in table if row[0].start < row[0].stop and 0 <= row[1] < steps.size]
+
+    @classmethod
+    def runs(cls, be: Backend, param: Array, steps: Array, chunks: Array) -> tuple[list[tuple[slice, int]], list[int]]:
+        """Return what the CPU updates at once, (elements, steps so far) of chunks that adjoin, and all counters."""
+        merged: list[tuple[slice, int]] = []
+        rows = cls.rows(be, param, steps, chunks)
+        for part, counter in rows:
+            count, start = int(steps[counter]), part.start
+            if merged and merged[-1][0].stop == start and merged[-1][1] == count:
+                start = merged.pop()[0].start
+            merged.append((slice(start, part.stop), count))
+        runs = [
+            (slice(part.start + piece.start, part.start + piece.stop), count)
+            for part, count in merged
+            for piece in pieces(part.stop - part.start)
+        ]
+        return runs, [counter for _, counter in rows]
 
     def launch(self, be: KernelBackend, arrays: tuple[Any, ...], settings: dict[str, Any]) -> None:
         """Launch the kernel of the op's name: its inputs, its settings, and what keeps it inside the buffers."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.backend import Array, Backend, blas
+from gpunet.backend import Array, Backend, blas, scratch
 from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.ops.optim import OptimizerStep
 
@@ -109,16 +109,17 @@ class AdamStep(OptimizerStep):
 
     def cpu(self, be: Backend, *arrays: Any, **settings: Any) -> None:
         *buffers, steps, chunks, lr = arrays
-        rows = self.rows(be, buffers[0], steps, chunks)
+        runs, counters = self.runs(be, buffers[0], steps, chunks)
+        rate = float(lr[0])
 
         def update(task: int) -> None:
-            part, counter = rows[task]
-            steps[counter] += 1
-            of_chunk: list[Any] = [None if buffer is None else buffer[part] for buffer in buffers]
-            work = be.empty((2, part.stop - part.start), buffers[0].dtype)
-            _update(of_chunk, work, float(lr[0]), int(steps[counter]), **settings)
+            part, count = runs[task]
+            parts: list[Any] = [None if buffer is None else buffer[part] for buffer in buffers]
+            work = scratch.get("adam", (2, part.stop - part.start), buffers[0].dtype)
+            _update(parts, work, rate, count + 1, **settings)
 
-        blas.parallel(len(rows), update)
+        blas.parallel(len(runs), update)
+        steps[counters] += 1
 
     def cuda(self, be: KernelBackend, *arrays: Any, **settings: Any) -> None:
         self.launch(be, arrays, settings)
@@ -137,29 +138,28 @@ def _update(
     decoupled_weight_decay: bool,
     maximize: bool,
 ) -> None:
-    """Update one chunk in place, with two rows of `work` to write to; scalars are gathered, to save passes."""
+    """Update a run in place, with two rows of `work` to write to; scalars are gathered, to save passes."""
     param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq = buffers
     sign, (gradient, term) = -1 if maximize else 1, work
     root_of_correction = math.sqrt(1 - beta2**step)
-    with np.errstate(all="ignore"):  # what overflows becomes infinite, as in kernels
-        if weight_decay and not decoupled_weight_decay:
-            np.multiply(param, sign * weight_decay, out=gradient)
-            gradient += grad
-            grad = gradient  # times sign, like the gradient that was given
-        elif weight_decay:
-            param *= 1 - lr * weight_decay
-        exp_avg *= beta1
-        exp_avg += np.multiply(grad, sign * (1 - beta1), out=term)
-        np.multiply(grad, grad, out=term)
-        exp_avg_sq *= beta2
-        exp_avg_sq += np.multiply(term, 1 - beta2, out=term)
-        if max_exp_avg_sq is not None:
-            exp_avg_sq = np.maximum(max_exp_avg_sq, exp_avg_sq, out=max_exp_avg_sq)
-        np.sqrt(exp_avg_sq, out=term)
-        term += eps * root_of_correction
-        np.divide(exp_avg, term, out=term)
-        term *= lr * root_of_correction / (1 - beta1**step)
-        param -= term
+    if weight_decay and not decoupled_weight_decay:
+        np.multiply(param, sign * weight_decay, out=gradient)
+        gradient += grad
+        grad = gradient  # times sign, like the gradient that was given
+    elif weight_decay:
+        param *= 1 - lr * weight_decay
+    exp_avg *= beta1
+    exp_avg += np.multiply(grad, sign * (1 - beta1), out=term)
+    np.multiply(grad, grad, out=term)
+    exp_avg_sq *= beta2
+    exp_avg_sq += np.multiply(term, 1 - beta2, out=term)
+    if max_exp_avg_sq is not None:
+        exp_avg_sq = np.maximum(max_exp_avg_sq, exp_avg_sq, out=max_exp_avg_sq)
+    np.sqrt(exp_avg_sq, out=term)
+    term += eps * root_of_correction
+    np.divide(exp_avg, term, out=term)
+    term *= lr * root_of_correction / (1 - beta1**step)
+    param -= term
 
 
 adam_step = AdamStep()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.backend import Array, Backend, blas
+from gpunet.backend import Array, Backend, blas, scratch
 from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.ops.optim import OptimizerStep
 
@@ -87,25 +87,33 @@ class SGDStep(OptimizerStep):
     def cpu(self, be: Backend, *arrays: Any, **settings: Any) -> None:
         param, grad, momentum_buffer, steps, chunks, lr = arrays
         momentum, dampening, weight_decay, nesterov, maximize = settings.values()
-        rows = self.rows(be, param, steps, chunks)
+        runs, counters = self.runs(be, param, steps, chunks)
+        rate = float(lr[0])
 
         def update(task: int) -> None:
-            part, counter = rows[task]
-            p, step = param[part], np.multiply(grad[part], -1 if maximize else 1)
+            part, count = runs[task]
+            p, step = param[part], grad[part]
+            gradient, term = scratch.get("sgd", (2, *p.shape), p.dtype)
             if weight_decay:
-                step += weight_decay * p
+                np.multiply(p, weight_decay, out=gradient)
+                step = (np.subtract if maximize else np.add)(gradient, step, out=gradient)
+            elif maximize:
+                step = np.negative(step, out=gradient)
             if momentum_buffer is not None:
                 velocity = momentum_buffer[part]
-                if steps[counter] == 0:
+                if count == 0:
                     np.copyto(velocity, step)
                 else:
                     velocity *= momentum
-                    velocity += step if dampening == 0 else (1 - dampening) * step
-                steps[counter] += 1
-                step = step + momentum * velocity if nesterov else velocity
-            p -= lr * step
+                    velocity += step if dampening == 0 else np.multiply(step, 1 - dampening, out=term)
+                if nesterov:
+                    np.multiply(velocity, momentum, out=term)
+                step = np.add(step, term, out=term) if nesterov else velocity
+            p -= np.multiply(step, rate, out=term)
 
-        blas.parallel(len(rows), update)
+        blas.parallel(len(runs), update)
+        if momentum_buffer is not None:
+            steps[counters] += 1
 
     def cuda(self, be: KernelBackend, *arrays: Any, **settings: Any) -> None:
         self.launch(be, arrays, settings)
