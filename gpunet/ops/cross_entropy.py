@@ -117,7 +117,7 @@ class CrossEntropy(Op):
                 hint=arguments.conversion("target", "int64"),
                 target=target,
             )
-        if of(x).uses_kernels or not target.size:
+        if of(x).uses_kernels or not target.size or 0 <= target.min() <= target.max() < classes:
             return
         counted = target[target != ignore_index]
         if counted.size and not 0 <= counted.min() <= counted.max() < classes:
@@ -152,16 +152,18 @@ class CrossEntropy(Op):
         rows, logits, wanted, weights = _indexed(be, layout_of(x) or CONTIGUOUS, x, target, weight, ignore_index)
         costs = np.empty(target.shape, x.dtype)
 
-        def work(logits: Array, wanted: Array, weights: Array, largest: Array, log_sum: Array, costs: Array) -> None:
-            np.max(logits, axis=1, keepdims=True, out=largest)
+        def work(logits: Array, wanted: Array, largest: Array, log_sum: Array, costs: Array) -> None:
+            np.maximum.reduce(logits, axis=1, keepdims=True, out=largest)
             shifted = logits - largest
-            np.negative(np.take_along_axis(shifted, wanted, axis=1), out=costs)
-            np.log(np.sum(np.exp(shifted, out=shifted), axis=1, keepdims=True), out=log_sum)
+            np.negative(shifted[_places(shifted, wanted)], out=costs)
+            np.log(np.add.reduce(np.exp(shifted, out=shifted), axis=1, keepdims=True), out=log_sum)
             costs += log_sum
-            costs[...] = np.where(weights == 0, 0, costs * weights)
 
-        rows.in_chunks(work, logits, wanted, weights, *map(rows.one_each, (largest, log_sum, costs)))
-        total[...] = np.sum(weights) if reduction == "mean" else 1
+        rows.in_chunks(work, logits, wanted, *map(rows.one_each, (largest, log_sum, costs)))
+        if weights is not None:
+            each = rows.one_each(costs)
+            each[...] = np.where(weights == 0, 0, each * weights)
+        total[...] = 1 if reduction != "mean" else costs.size if weights is None else np.sum(weights)
         loss[...] = costs if reduction == "none" else np.sum(costs) / total
 
     def cuda(
@@ -217,17 +219,18 @@ class CrossEntropy(Op):
             self.grad_reference(be, gx, *arrays, reduction=reduction, **attrs)
             return
         rows, logits, wanted, weights = _indexed(be, layout_of(gx) or CONTIGUOUS, x, target, weight, ignore_index)
-        factors = weights * (rows.one_each(be.dense(gy, CONTIGUOUS)) if reduction == "none" else gy / total)
+        factors = rows.one_each(be.dense(gy, CONTIGUOUS)) if reduction == "none" else gy / total
+        factors = np.broadcast_to(factors, wanted.shape) if weights is None else weights * factors
 
         def work(gx: Array, logits: Array, wanted: Array, factors: Array, largest: Array, log_sum: Array) -> None:
             np.subtract(logits, largest, out=gx)
             np.exp(np.subtract(gx, log_sum, out=gx), out=gx)
-            np.put_along_axis(gx, wanted, np.take_along_axis(gx, wanted, axis=1) - 1, axis=1)
+            gx[_places(gx, wanted)] -= 1
             gx *= factors
 
         statistics = (rows.one_each(be.dense(a, CONTIGUOUS)) for a in (largest, log_sum))
         rows.in_chunks(work, rows.view(gx), logits, wanted, factors, *statistics)
-        if not weights.all():
+        if weights is not None and not weights.all():
             rows.view(gx)[...] = np.where(weights == 0, 0, rows.view(gx))
 
     def grad_cuda(
@@ -289,13 +292,24 @@ def _walk(
 
 def _indexed(
     be: Backend, layout: Layout, x: Array, target: Array, weight: Array | None, ignore_index: int
-) -> tuple[Rows, Array, Array, Array]:
-    """Return how rows lie, and views of the logits, of indices that exist, and of the weights, 0 in ignored rows."""
+) -> tuple[Rows, Array, Array, Array | None]:
+    """Return how rows lie, and views of the logits, of indices that exist, and of the weights, 0 in ignored rows.
+
+    The weights are None where all are 1.
+    """
     rows = Rows(x.shape, _class_axis(x), layout)
-    counted = target != ignore_index
+    logits, counted = rows.view(be.dense(x, layout)), target != ignore_index
+    if weight is None and counted.all():
+        return rows, logits, rows.one_each(be.dense(target, CONTIGUOUS)), None
     wanted = np.where(counted, target, 0)
     weights = counted.astype(x.dtype) if weight is None else np.where(counted, weight[wanted], 0)
-    return rows, rows.view(be.dense(x, layout)), rows.one_each(wanted), rows.one_each(weights)
+    return rows, logits, rows.one_each(wanted), rows.one_each(weights)
+
+
+def _places(rows: Array, wanted: Array) -> tuple[Array, Array, Array]:
+    """Return the index of one element of each row (outer, size, inner)."""
+    outer, _, inner = rows.shape
+    return np.arange(outer)[:, None, None], wanted, np.arange(inner)
 
 
 cross_entropy = CrossEntropy()

@@ -72,6 +72,9 @@ class Rows:
 
     def in_chunks(self, work: Callable[..., object], *views: Array) -> None:
         """Call work on pieces of such views that fit the cache, shared by our threads."""
+        if 0 < self.count * self.size <= _CHUNK:
+            work(*views)
+            return
         step = max(1, _CHUNK // max(1, self.size * self.inner))
         pieces = [slice(start, start + step) for start in range(0, self.outer if self.size * self.inner else 0, step)]
         blas.parallel(len(pieces), lambda i: work(*(view[pieces[i]] for view in views)))
