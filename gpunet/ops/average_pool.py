@@ -13,6 +13,7 @@ from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array, Backend, Layout, bl
 from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.ops import arguments
 from gpunet.ops.base import Out, like
+from gpunet.ops.elementwise import pieces
 from gpunet.ops.geometry import Geometry, channels_last_memory, window_struct, with_three_axes
 from gpunet.ops.pool import Pool, grid_and_block
 from gpunet.ops.reduce import sum_axes
@@ -118,8 +119,10 @@ class AveragePool(Pool):
         g = self.geometry(**attrs)
         pixels, divisors = channels_last_memory(be.dense(x, CHANNELS_LAST)), _divisors(g, x.dtype, **attrs)
         with be.dense_output(y, CHANNELS_LAST) as out:
-            means = channels_last_memory(out)
-            blas.parallel(g.batch, lambda n: np.divide(_sums(pixels[n], g), divisors[..., None], out=means[n]))
+            means, images = channels_last_memory(out), pieces(g.batch, x.size // max(g.batch, 1))
+            blas.parallel(
+                len(images), lambda i: np.divide(_sums(pixels[images[i]], g), divisors[..., None], out=means[images[i]])
+            )
 
     def cuda(self, be: KernelBackend, y: Array, x: Array, *, layout: Any, **attrs: Any) -> None:
         g = self.geometry(**attrs)
@@ -155,8 +158,10 @@ class AveragePool(Pool):
         g = self.geometry(**attrs)
         gradient, divisors = channels_last_memory(be.dense(gy, CHANNELS_LAST)), _divisors(g, gy.dtype, **attrs)
         with be.dense_output(gx, CHANNELS_LAST) as out:
-            total = channels_last_memory(out)
-            blas.parallel(g.batch, lambda n: _spread(total[n], gradient[n] / divisors[..., None], g))
+            total, images = channels_last_memory(out), pieces(g.batch, gx.size // max(g.batch, 1))
+            blas.parallel(
+                len(images), lambda i: _spread(total[images[i]], gradient[images[i]] / divisors[..., None], g)
+            )
 
     def grad_cuda(self, be: KernelBackend, gx: Array, gy: Array, *, layout: Any, **attrs: Any) -> None:
         g = self.geometry(**attrs)
@@ -232,7 +237,7 @@ def _divisors(g: Geometry, dtype: Any, **attrs: Any) -> Array:
     return (np.full(g.out_size, divisor) if divisor else _counts(g, bool(with_padding))).astype(dtype)
 
 
-# On the CPU, one image (D, H, W, C) at a time, so that it stays in the cache, and one axis after the other.
+# On the CPU, some images (N, D, H, W, C) at a time, and one axis after the other.
 
 
 def _along(axis: int, part: slice) -> tuple[slice, ...]:
@@ -240,12 +245,12 @@ def _along(axis: int, part: slice) -> tuple[slice, ...]:
 
 
 def _sums(pixels: Array, g: Geometry) -> Array:
-    """Return the sums over the windows of an image."""
-    for axis, steps in enumerate(axis_steps(g)):
-        if g.window[axis] == 1 and g.out_size[axis] == g.in_size[axis]:
+    """Return the sums over the windows of some images."""
+    for axis, steps in enumerate(axis_steps(g), start=1):
+        if g.window[axis - 1] == 1 and g.out_size[axis - 1] == g.in_size[axis - 1]:
             continue
         shape = [*pixels.shape]
-        shape[axis] = g.out_size[axis]
+        shape[axis] = g.out_size[axis - 1]
         total = np.zeros(shape, pixels.dtype)
         for outputs, inputs in steps:
             seen = pixels[_along(axis, inputs)]
@@ -258,11 +263,11 @@ def _sums(pixels: Array, g: Geometry) -> Array:
 
 def _spread(gx: Array, shares: Array, g: Geometry) -> None:
     """Add to each input the shares of the outputs that see it."""
-    for axis, steps in reversed([*enumerate(axis_steps(g))]):
-        if g.window[axis] == 1 and g.out_size[axis] == g.in_size[axis]:
+    for axis, steps in reversed([*enumerate(axis_steps(g), start=1)]):
+        if g.window[axis - 1] == 1 and g.out_size[axis - 1] == g.in_size[axis - 1]:
             continue
         shape = [*shares.shape]
-        shape[axis] = g.in_size[axis]
+        shape[axis] = g.in_size[axis - 1]
         total = np.zeros(shape, shares.dtype)
         for outputs, inputs in steps:
             total[_along(axis, inputs)] += shares[_along(axis, outputs)]
