@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpunet.backend import pool
+from gpunet.backend import blas, pool
 from gpunet.backend.base import Backend
 from gpunet.backend.device import Device
 from gpunet.backend.layout import CONTIGUOUS, Layout
 
 __all__ = ["NumpyBackend"]
+
+_SHARED_BYTES, _SHARES = 1 << 20, 8  # from which size on threads share a copy, in so many parts
 
 
 class NumpyBackend(Backend):
@@ -35,8 +37,14 @@ class NumpyBackend(Backend):
         return array.flags.aligned and (alignment == 1 or array.ctypes.data % alignment == 0)
 
     def copy(self, out: npt.NDArray[Any], array: npt.NDArray[Any]) -> None:
-        """Copy, strides as they are."""
-        np.copyto(out, array, casting="no")
+        """Copy, strides as they are; threads share what is large."""
+        images = len(out) if out.ndim > 1 and out.nbytes >= _SHARED_BYTES else 1
+        step = -(-images // _SHARES)
+        if images == 1:
+            np.copyto(out, array, casting="no")
+            return
+        parts = [slice(first, first + step) for first in range(0, images, step)]
+        blas.parallel(len(parts), lambda i: np.copyto(out[parts[i]], array[parts[i]], casting="no"))
 
     def fill(self, out: npt.NDArray[Any], value: float) -> None:
         """Set every element."""
