@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.backend import CHANNELS_LAST, Array, Backend
+from gpunet.backend import CHANNELS_LAST, Array, Backend, blas
 from gpunet.ops import im2col, winograd
 from gpunet.ops.conv_blocks import PooledTarget, Target
 from gpunet.ops.geometry import Geometry, channels_last_memory, with_three_axes
@@ -107,10 +107,11 @@ class _Cpu(Products):
     def weight_gradient(self, be: Backend, gw: Any, gb: Any, gy: Array, x: Array, g: Geometry) -> None:
         gradient = _memory(be, gy)
         if gw is None:
-            gb[...] = gradient.sum(axis=(0, 1, 2, 3), dtype=np.float64)  # NumPy adds pixels one by one
+            gb[...] = blas.column_sums(gradient.reshape(-1, gb.size))
             return
         with be.dense_output(gw, CHANNELS_LAST) as out:
-            _way(g).weight_gradient(channels_last_memory(out), gb, gradient, _memory(be, x), g)
+            way = winograd if winograd.pays(g, weights=True) else im2col
+            way.weight_gradient(channels_last_memory(out), gb, gradient, _memory(be, x), g)
 
 
 def _way(g: Geometry) -> ModuleType:

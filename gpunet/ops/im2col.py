@@ -30,11 +30,11 @@ __all__ = ["forward", "input_gradient", "keeps_images_whole", "weight_gradient"]
 
 Array = npt.NDArray[Any]
 
-# A GEMM should have at least so many rows, and a column buffer that makes up for the calls ...
-_ROWS, _LEAST_BYTES = 384, 1 << 18
-# ... where rows are summed over, long products pay, but gy has to stay in the cache too ...
-_ROWS_SUMMED, _LEAST_BYTES_SUMMED = 1024, 1 << 17
-_MOST_BYTES = 5 << 19  # ... and the columns should stay in the cache of one core.
+# A block should have so many rows and bytes that calls and the threads' hand-overs of the GIL are few ...
+_ROWS, _LEAST_BYTES = 1536, 1 << 20
+# ... where rows are summed over, longer products pay ...
+_ROWS_SUMMED, _LEAST_BYTES_SUMMED = 2048, 1 << 20
+_MOST_BYTES = 5 << 19  # ... and the columns should stay in the cache.
 _FEW_CHANNELS = 4  # so few adjacent values that columns are copied along the image rows instead
 _RUNS, _PARTIAL_BYTES = 16, 1 << 25  # partial weight gradients: how many, and all together
 _RUN_PRODUCT = 16_000_000  # floating-point operations below which another partial gradient does not pay
@@ -98,7 +98,7 @@ def _convolve(target: Target, x: Array, kernels: Sequence[Array], g: Geometry) -
         target.finish(block, rows)
 
     if g.out_pixels * g.outputs:
-        blas.parallel(len(blocks), work)
+        blas.parallel(len(blocks), work, 2 * g.out_pixels * sum(kernel.size for kernel in kernels))
 
 
 def forward(target: Target, x: Array, w: Array, g: Geometry) -> None:

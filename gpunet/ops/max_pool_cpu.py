@@ -17,12 +17,28 @@ from gpunet.ops.elementwise import pieces
 from gpunet.ops.geometry import Geometry
 from gpunet.ops.windows import axis_taps, begins, few_outputs, first_taps, output_steps, sharing, tap_steps
 
-__all__ = ["give_back", "pool", "positions"]
+__all__ = ["give_back", "pool", "pool_dense", "positions"]
 
 
 def pool(best: Array, winner: Array, pixels: Array, g: Geometry) -> None:
     """Find the largest pixel of each window, and its number in the window."""
     _share(g, _pool_by_output if few_outputs(g) else _pool_by_axis, best, winner, pixels)
+
+
+def pool_dense(best: Array, winner: Array, values: Array) -> None:
+    """Find the largest of `values` along their first axis, and its place; NaN wins, the last one of several."""
+    larger, number = scratch.get("larger", best.shape, np.bool_), scratch.get("number", best.shape, winner.dtype)
+    np.greater(values[1], values[0], out=larger)
+    np.copyto(winner, larger, casting="unsafe")
+    np.maximum(values[0], values[1], out=best)
+    for tap in range(2, len(values)):
+        np.greater(values[tap], best, out=larger)
+        np.multiply(larger, winner.dtype.type(tap), out=number)
+        np.maximum(winner, number, out=winner)
+        np.maximum(best, values[tap], out=best)
+    if np.isnan(best).any():
+        for tap, value in enumerate(values):
+            np.copyto(winner, tap, where=np.isnan(value))
 
 
 def give_back(gx: Array, gy: Array, winner: Array, g: Geometry) -> None:

@@ -40,9 +40,9 @@ def _both_axes(matrix: list[list[float]]) -> Array:
 _INPUTS = _both_axes([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])  # B': 16 inputs to 16 places
 _FILTERS = _both_axes([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])  # G: 9 taps to 16 places
 _OUTPUTS = _both_axes([[1, 1, 1, 0], [0, 1, -1, -1]])  # A': 16 places to 4 outputs
-_CHANNELS = 64  # below these, moving tiles costs more than is saved
+_CHANNELS = 32  # below these on one side, and twice as many on the other, moving tiles costs more than is saved
 _LEAST_TILES = 1024  # below these, the filters' own transform costs more than is saved
-_TILES, _BYTES = 128, 1 << 21  # of a block: tiles at least, bytes of their inputs at most
+_TILES, _BYTES = 256, 1 << 22  # of a block: tiles at least, bytes of their inputs at most
 _RUNS = 8  # partial weight gradients
 
 
@@ -52,9 +52,11 @@ def fits(g: Geometry) -> bool:
     return plain and g.in_size[0] == g.out_size[0] == 1 and max(g.padding) <= 2
 
 
-def pays(g: Geometry) -> bool:
-    """Say whether minimal filtering is possible, and faster than im2col."""
-    return fits(g) and min(g.channels, g.outputs) >= _CHANNELS and g.out_pixels >= 4 * _LEAST_TILES
+def pays(g: Geometry, weights: bool = False) -> bool:
+    """Say whether minimal filtering is possible, and faster than im2col: for values, or for weights' gradients."""
+    few, many = sorted((g.channels, g.outputs))
+    enough = few >= (2 if weights else 1) * _CHANNELS and many >= 2 * _CHANNELS
+    return fits(g) and enough and g.out_pixels >= 4 * _LEAST_TILES
 
 
 def keeps_images_whole(g: Geometry, itemsize: int) -> bool:
@@ -68,11 +70,10 @@ def forward(target: Target, x: Array, w: Array, g: Geometry) -> None:
 
     def work(task: int) -> None:
         tiles, outputs = blocks[task]
-        rows, inputs = target.rows(outputs), _inputs(x, tiles)
+        inputs = _inputs(x, tiles)
         products = scratch.get("products of tiles", (*inputs.shape[:2], g.outputs), x.dtype)
         blas.single(inputs, kernels, products)
-        _add_up(rows.reshape(*outputs.pixels, g.outputs)[:, 0], products, tiles)
-        target.finish(outputs, rows)
+        target.take_tiles(outputs, _add_up(products, tiles))
 
     blas.parallel(len(blocks), work)
 
@@ -157,15 +158,12 @@ def _inputs(x: Array, tiles: Block) -> Array:
     return places.reshape(16, -1, x.shape[4])
 
 
-def _add_up(y: Array, products: Array, tiles: Block) -> None:
-    """y (N, OH, OW, O) = A' M A of all tiles (16, tiles, O). Sizes may be odd: the last tiles are cut."""
-    sums = scratch.get("outputs of tiles", (4, products[0].size), y.dtype)
-    blas.single(_OUTPUTS.astype(y.dtype), products.reshape(16, -1), sums)
+def _add_up(products: Array, tiles: Block) -> Array:
+    """Return A' M A of all tiles: (2, 2, N, TH, TW, O) from (16, tiles, O)."""
+    sums = scratch.get("outputs of tiles", (4, products[0].size), products.dtype)
+    blas.single(_OUTPUTS.astype(products.dtype), products.reshape(16, -1), sums)
     images, _, height, width = tiles.pixels
-    by_tile = sums.reshape(2, 2, images, height, width, y.shape[3])
-    for i, j in np.ndindex(2, 2):
-        out = y[:, i::2, j::2]
-        out[...] = by_tile[i, j, :, : out.shape[1], : out.shape[2]]
+    return sums.reshape(2, 2, images, height, width, products.shape[2])
 
 
 def _gradients(gy: Array, tiles: Block) -> Array:

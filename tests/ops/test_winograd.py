@@ -115,10 +115,17 @@ def test_other_convolutions_do_not_fit(changes):
 
 def test_it_is_chosen_by_shape_only_and_conv2d_uses_it(rng, monkeypatch):
     used = []
-    monkeypatch.setattr(winograd, "forward", lambda *args: used.append(args))
-    x, w = rng.standard_normal((16, 64, 16, 16)), rng.standard_normal((64, 64, 3, 3))
-    ops.conv2d(x, w, padding=1)
-    assert len(used) == 1
-    for fewer_images, channels, outputs in ((15, 64, 64), (16, 63, 64), (16, 64, 63)):
-        ops.conv2d(x[:fewer_images, :channels], w[:outputs, :channels], padding=1)
-    assert len(used) == 1
+    for direction in ("forward", "input_gradient", "weight_gradient"):
+        monkeypatch.setattr(winograd, direction, lambda *args, direction=direction: used.append(direction))
+
+    def directions(images, channels, outputs):
+        used.clear()
+        x, w = np.ones((images, channels, 16, 16)), np.ones((outputs, channels, 3, 3))
+        y = ops.conv2d(x, w, padding=1)
+        ops.conv2d.grad(y, x, w, padding=1)
+        return used
+
+    assert directions(16, 64, 64) == ["forward", "input_gradient", "weight_gradient"]
+    assert directions(16, 32, 64) == directions(16, 64, 32) == ["forward", "input_gradient"]
+    for too_small in ((15, 64, 64), (16, 63, 63), (16, 31, 64), (16, 64, 31)):
+        assert directions(*too_small) == []
