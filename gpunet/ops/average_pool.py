@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array, Backend, Layout, blas, layout_of
+from gpunet.backend import CHANNELS_LAST, CONTIGUOUS, Array, Backend, Layout, blas, layout_of, pool
 from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.ops import arguments
 from gpunet.ops.base import Out, like
@@ -244,6 +244,12 @@ def _along(axis: int, part: slice) -> tuple[slice, ...]:
     return (*(slice(None),) * axis, part)
 
 
+def _zeros(shape: list[int], dtype: Any) -> Array:
+    array = pool.allocate(shape, dtype)
+    array.fill(0)
+    return array
+
+
 def _sums(pixels: Array, g: Geometry) -> Array:
     """Return the sums over the windows of some images."""
     for axis, steps in enumerate(axis_steps(g), start=1):
@@ -251,7 +257,7 @@ def _sums(pixels: Array, g: Geometry) -> Array:
             continue
         shape = [*pixels.shape]
         shape[axis] = g.out_size[axis - 1]
-        total = np.zeros(shape, pixels.dtype)
+        total = _zeros(shape, pixels.dtype)
         for outputs, inputs in steps:
             seen = pixels[_along(axis, inputs)]
             if outputs.stop - outputs.start == 1:
@@ -268,7 +274,7 @@ def _spread(gx: Array, shares: Array, g: Geometry) -> None:
             continue
         shape = [*shares.shape]
         shape[axis] = g.in_size[axis - 1]
-        total = np.zeros(shape, shares.dtype)
+        total = _zeros(shape, shares.dtype)
         for outputs, inputs in steps:
             total[_along(axis, inputs)] += shares[_along(axis, outputs)]
         shares = total

@@ -137,7 +137,10 @@ class Conv(Convolution):
 
     Memory: no column buffer on the GPU; the CPU uses blocks of columns of about a megabyte per thread. The
     gradient reads x and w.
-    Source: LeCun et al. 1989; Chellapilla et al. 2006 (GEMM); Dumoulin and Visin 2016 (arithmetic).
+    Precision: on the CPU, 3 x 3 windows of many channels take minimal filtering. Rounding is then relative to the
+    largest products of a tile of 2 x 2 outputs, and an infinity makes NaN of the tile.
+    Source: LeCun et al. 1989; Chellapilla et al. 2006 (GEMM); Lavin and Gray 2016 (minimal filtering); Dumoulin and
+    Visin 2016 (arithmetic).
 
     Example:
         >>> conv2d(np.ones((1, 3, 8, 8)), np.ones((4, 3, 3, 3)), stride=2).shape

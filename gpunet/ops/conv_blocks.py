@@ -144,9 +144,10 @@ class Target:
         """Add the bias to the products of a block, line by line: NumPy adds long rows faster."""
         if self.bias is not None:
             lines = rows.reshape(-1, block.pixels[3] * rows.shape[1])
-            if self._line.size < lines.shape[1]:
-                self._line = np.tile(self.bias, block.pixels[3])
-            lines += self._line[: lines.shape[1]]
+            line = self._line  # which another thread may replace meanwhile
+            if line.size < lines.shape[1]:
+                line = self._line = np.tile(self.bias, block.pixels[3])
+            lines += line[: lines.shape[1]]
 
 
 class PooledTarget(Target):

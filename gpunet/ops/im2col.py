@@ -122,8 +122,7 @@ def input_gradient(gx: Array, gy: Array, w: Array, g: Geometry, bias: Array | No
             continue
         flipped = filters.transpose(1, 2, 3, 0, 4)
         kernels = [
-            np.ascontiguousarray(flipped[..., _group(i, g.outputs, g.groups), :]).reshape(-1, w.shape[-1])
-            for i in range(g.groups)
+            _dense(flipped[..., _group(i, g.outputs, g.groups), :]).reshape(-1, w.shape[-1]) for i in range(g.groups)
         ]
         mirrored = replace(
             g,
@@ -137,6 +136,12 @@ def input_gradient(gx: Array, gy: Array, w: Array, g: Geometry, bias: Array | No
             dilation=steps,
         )
         _convolve(Target(part, bias), gy, kernels, mirrored)
+
+
+def _dense(filters: Array) -> Array:
+    copy = pool.allocate(filters.shape, filters.dtype)
+    copy[...] = filters
+    return copy
 
 
 def _seen(g: Geometry, axis: int, rest: int) -> tuple[slice, int, int]:

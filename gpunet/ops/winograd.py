@@ -43,7 +43,7 @@ _OUTPUTS = _both_axes([[1, 1, 1, 0], [0, 1, -1, -1]])  # A': 16 places to 4 outp
 _CHANNELS = 32  # below these on one side, and twice as many on the other, moving tiles costs more than is saved
 _LEAST_TILES = 1024  # below these, the filters' own transform costs more than is saved
 _TILES, _BYTES = 256, 1 << 22  # of a block: tiles at least, bytes of their inputs at most
-_RUNS = 8  # partial weight gradients
+_RUNS, _PARTIAL_BYTES = 8, 1 << 25  # partial weight gradients: how many, and all together
 
 
 def fits(g: Geometry) -> bool:
@@ -93,9 +93,12 @@ def input_gradient(gx: Array, gy: Array, w: Array, g: Geometry, bias: Array | No
 
 
 def weight_gradient(gw: Array, gb: Array | None, gy: Array, x: Array, g: Geometry) -> None:
-    """gw = gradient of the weight, gb that of the bias: partial sums of runs of blocks, added in order."""
+    """gw = gradient of the weight, gb that of the bias: partial sums of runs of blocks, added in order.
+
+    Memory: up to 8 partial gradients of 16/9 of the weight's size, as many as fit 32 MiB but at least four.
+    """
     blocks = _blocks(g, x.itemsize)
-    runs = min(len(blocks), _RUNS)
+    runs = min(len(blocks), _RUNS, max(4, _PARTIAL_BYTES // (2 * gw.nbytes)))
     partial_w = pool.allocate((runs, 16, g.outputs, g.channels), gw.dtype)
     partial_b = np.zeros((runs, g.outputs), gw.dtype)
 
@@ -112,8 +115,8 @@ def weight_gradient(gw: Array, gb: Array | None, gy: Array, x: Array, g: Geometr
                 partial_b[run] += blas.column_sums(gradient.reshape(-1, g.outputs))
 
     blas.parallel(runs, work)
-    by_tap = np.empty((9, g.outputs * g.channels), gw.dtype)
-    places = np.add.reduce(partial_w, axis=0).reshape(16, -1)
+    places, by_tap = (pool.allocate((rows, g.outputs * g.channels), gw.dtype) for rows in (16, 9))
+    np.add.reduce(partial_w.reshape(runs, 16, -1), axis=0, out=places)
     blas.matmul(_FILTERS.T.astype(gw.dtype), places, by_tap)
     gw[:, 0] = by_tap.reshape(3, 3, g.outputs, g.channels).transpose(2, 0, 1, 3)
     if gb is not None:
@@ -139,8 +142,8 @@ def _outputs(tiles: Block, g: Geometry) -> Block:
 def _kernels(w: Array) -> Array:
     """Return G f G' of all filters: (16, C, O)."""
     outputs, channels = w.shape[0], w.shape[4]
-    kernels = np.empty((16, channels * outputs), w.dtype)
-    by_tap = np.ascontiguousarray(w[:, 0].transpose(1, 2, 3, 0)).reshape(9, -1)
+    kernels, by_tap = (pool.allocate((rows, channels * outputs), w.dtype) for rows in (16, 9))
+    by_tap.reshape(3, 3, channels, outputs)[...] = w[:, 0].transpose(1, 2, 3, 0)
     blas.matmul(_FILTERS.astype(w.dtype), by_tap, kernels)
     return kernels.reshape(16, channels, outputs)
 
