@@ -19,28 +19,33 @@ _SMALL = 1 << 12  # elements: too few for a second thread, or for the pool
 _PLAIN = np.dtype(np.float32), np.dtype(np.float64)
 
 
-def _silence() -> tuple[contextvars.ContextVar[Any], Any]:
-    """Return the context variable that `np.errstate` sets, and its value for no noise at all.
+def _silence() -> tuple[contextvars.ContextVar[Any], Any] | None:
+    """Return the context variable that `np.errstate` sets, and its value for no noise at all; None if it sets none.
 
     Setting it costs a tenth of `np.errstate`, which takes as long as a small sum does.
     """
     before = contextvars.copy_context()
     with np.errstate(all="ignore"):
         now = contextvars.copy_context()
-    ((variable, value),) = [(name, state) for name, state in now.items() if before.get(name) is not state]
-    return variable, value
+    changed = [(variable, value) for variable, value in now.items() if before.get(variable) is not value]
+    return changed[0] if len(changed) == 1 else None
 
 
-_ERRORS, _IGNORED = _silence()
+_SILENCE = _silence()
 
 
 def quietly(work: Callable[..., object], *args: Any, **kwargs: Any) -> None:
     """Call work; overflow and NaN make no noise in NumPy."""
-    before = _ERRORS.set(_IGNORED)
+    if _SILENCE is None:
+        with np.errstate(all="ignore"):
+            work(*args, **kwargs)
+        return
+    variable, value = _SILENCE
+    before = variable.set(value)
     try:
         work(*args, **kwargs)
     finally:
-        _ERRORS.reset(before)
+        variable.reset(before)
 
 
 def is_plain(*arrays: Any) -> bool:
