@@ -39,10 +39,10 @@ class NumpyBackend(Backend):
     def copy(self, out: npt.NDArray[Any], array: npt.NDArray[Any]) -> None:
         """Copy, strides as they are; threads share what is large."""
         images = len(out) if out.ndim > 1 and out.nbytes >= _SHARED_BYTES else 1
-        step = -(-images // _SHARES)
-        if images == 1:
+        if images == 1 or np.may_share_memory(out, array):  # NumPy copes with overlap, in one call
             np.copyto(out, array, casting="no")
             return
+        step = -(-images // _SHARES)
         parts = [slice(first, first + step) for first in range(0, images, step)]
         blas.parallel(len(parts), lambda i: np.copyto(out[parts[i]], array[parts[i]], casting="no"))
 

@@ -150,6 +150,23 @@ def test_elements_that_no_kernel_moves_are_refused(be):
             call()
 
 
+@pytest.mark.parametrize("rows", [2, 8, 9, 17])
+def test_large_copies_are_whole(be, rows):
+    """Threads may share them; rows and columns change places."""
+    values = np.arange(rows * 200_000, dtype=np.float32).reshape(-1, rows).T
+    out = be.empty(values.shape, np.float32)
+    be.copy(out, be.from_numpy(values) if be.name == "numpy" else be.from_numpy(values.copy()))
+    assert np.array_equal(be.to_numpy(out), values)
+
+
+@pytest.mark.only_backends("numpy")
+def test_a_large_copy_onto_itself_reads_before_it_writes(be):
+    x = np.arange(9 * 200_000).reshape(9, -1)
+    expected = x[:-1].copy()
+    be.copy(x[1:], x[:-1])
+    assert np.array_equal(x[1:], expected)
+
+
 @pytest.mark.only_backends("emulated", "cupy")
 def test_a_copy_refuses_what_has_no_one_result(be):
     x = be.zeros((2, 3), np.float32)

@@ -9,7 +9,7 @@ from gpunet import ops
 from gpunet.backend import CHANNELS_LAST
 from gpunet.backend.layout import is_dense
 from gpunet.errors import ShapeError
-from gpunet.ops import conv_blocks, im2col
+from gpunet.ops import conv_blocks, im2col, max_pool_cpu
 from gpunet.ops.choices import Choice, force
 from gpunet.ops.tiles import FMA_TILES, HALO_TILES, MMA_TILES
 from tests.harness.case import FLOATS
@@ -115,6 +115,17 @@ def test_pooling_in_the_cache_gives_the_bits_of_pooling_afterwards(be, x_shape, 
     assert np.array_equal(y, pooled, equal_nan=True) and np.isnan(y).any()
     assert np.array_equal(winner[pooled > 0], number[pooled > 0])
     assert bool(calls) == whole
+
+
+@pytest.mark.only_backends("numpy")
+def test_dense_arrays_are_pooled_as_windows_are(be, rng):
+    """Ties, infinities and several NaN in one window."""
+    x = rng.choice([-np.inf, -1.0, 0.0, 2.0, np.inf, np.nan], (5, 3, 8, 6)).astype(np.float32)
+    best, winner = ops.max_pool2d.forward(x, 2)
+    dense = x.reshape(5, 3, 4, 2, 3, 2).transpose(3, 5, 0, 1, 2, 4).reshape(4, *best.shape)
+    found, place = np.empty_like(best), np.empty(best.shape, np.uint8)
+    max_pool_cpu.pool_dense(found, place, dense)
+    assert np.array_equal(found, best, equal_nan=True) and np.array_equal(place, winner)
 
 
 def counted(calls, function):

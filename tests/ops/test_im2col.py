@@ -180,6 +180,19 @@ def test_the_bias_is_optional_in_both_directions(rng):
     np.testing.assert_array_equal(gw_alone, gw)
 
 
+@pytest.mark.parametrize(
+    "name", ["2-D, stride beyond the window", "2-D, groups", "2-D, the stride skips the last pixels"]
+)
+def test_a_bias_goes_to_every_pixel_of_the_input_gradient(name, rng):
+    """Transposed convolution adds it, also where no filter reaches."""
+    g = GEOMETRIES[name]
+    given, bias = arrays(g, np.float64), rng.standard_normal(g.channels)
+    gx, without = np.empty_like(given["x"]), np.empty_like(given["x"])
+    im2col.input_gradient(without, given["gy"], given["w"], g)
+    im2col.input_gradient(gx, given["gy"], given["w"], g, bias)
+    np.testing.assert_allclose(gx, without + bias, rtol=0, atol=1e-14)
+
+
 def test_gradients_of_no_images_are_zero():
     g = GEOMETRIES["no images"]
     _, _, gw, gb = fast(g, **arrays(g, np.float32))
