@@ -1,4 +1,6 @@
-"""How much of a CPU convolution's time is not matrix product, and how it compares with PyTorch.
+"""How much of a CPU convolution's time by im2col is not matrix product, and how it compares with PyTorch.
+
+Convolutions of many channels take minimal filtering (gpunet/ops/winograd.py), which is not measured here.
 
 Each direction is timed beside its floor: the same block GEMMs on prefilled, reused block buffers, with the
 same threads, interleaved in the same run.

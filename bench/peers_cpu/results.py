@@ -60,7 +60,7 @@ def _losses(values: Sequence[float]) -> str:
 _MEASURES: tuple[tuple[str, Callable[[timing.Result], float], Callable[[float], str]], ...] = (
     ("time of a step", lambda r: r.median, lambda value: duration(value)),
     ("start: import, build, first step", lambda r: sum(r.extra[k] for k in START), lambda value: duration(value)),
-    ("peak memory", lambda r: r.extra["peak_rss"], lambda value: f"{value / 2**20:.0f} MB"),
+    ("peak memory", lambda r: r.extra["peak_rss"], lambda value: f"{value / 1e6:.0f} MB"),
 )
 
 

@@ -29,7 +29,7 @@ def cells(result: timing.Result) -> tuple[str, ...]:
         duration(extra["import_s"]),
         duration(extra["build_s"]),
         duration(extra["cold_s"]),
-        f"{extra['peak_rss'] / 2**20:.0f} MB",
+        f"{extra['peak_rss'] / 1e6:.0f} MB",
     )
 
 
@@ -42,11 +42,12 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     try:
         content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-        if content["schema"] == timing.SCHEMA and content["benchmark"].startswith("peers_cpu"):
-            return content
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise FormatError(f"{path}: not a result file of `python -m bench.peers_cpu`")
+        ours = content["schema"] == timing.SCHEMA and content["benchmark"].startswith("peers_cpu")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        ours = False
+    if not ours:
+        raise FormatError(f"{path}: not a result file of `python -m bench.peers_cpu`")
+    return content
 
 
 def read(content: dict[str, Any]) -> list[timing.Result]:

@@ -18,7 +18,7 @@ def entry(name, **changes):
 def measured(name, *milliseconds, workload=W1, losses=(2.0, 1.5), rss=100, start=0.35, threads=0, **changes):
     """Return what a contestant's process might have told."""
     facts = {"import_s": start - 0.15, "build_s": 0.1, "cold_s": 0.05, "losses": list(losses), "kernels": "AVX2"}
-    facts |= {"peak_rss": rss << 20, **changes}
+    facts |= {"peak_rss": rss * 1_000_000, **changes}
     times = [time / 1e3 for time in milliseconds]
     return rounds.Measured(entry(name, threads=threads), workload, facts, times, rounds=4, contended=1)
 
