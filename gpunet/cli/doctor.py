@@ -74,7 +74,8 @@ def _blas_kernels(running: str) -> tuple[str, bool, str]:
     if wanted is None:
         return "blas kernels", True, f"{running}, as NumPy or the environment chose"
     if running == wanted:
-        return "blas kernels", True, f"{running}, chosen by gpunet (GPUNET_BLAS_KERNELS=numpy leaves it to NumPy)"
+        where = "in programs that import it before numpy, without GPUNET_BLAS_KERNELS=numpy"
+        return "blas kernels", True, f"{running}, chosen by gpunet {where}"
     return "blas kernels", False, f"{running}; {wanted} is faster on this CPU: import gpunet before numpy"
 
 
