@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from gpunet.backend import scratch
 from gpunet.ops import max_pool_cpu
+from gpunet.ops.elementwise import clip_at_zero
 from gpunet.ops.geometry import Geometry, Triple
 from gpunet.ops.windows import window_geometry
 
@@ -125,9 +126,9 @@ class Target:
     def finish(self, block: Block, rows: Array) -> None:
         """Take the products of a block."""
         place = self.y[block.where]
-        self.add_bias(block, rows)
+        lines = self.add_bias(block, rows)
         if self.relu:
-            _clip(rows)
+            clip_at_zero(lines)
         if not place.flags.c_contiguous:
             place[...] = rows.reshape(place.shape)
 
@@ -140,14 +141,15 @@ class Target:
             out[...] = by_tile[i, j, :, : out.shape[1], : out.shape[2]]
         self.finish(block, rows)
 
-    def add_bias(self, block: Block, rows: Array) -> None:
-        """Add the bias to the products of a block, line by line: NumPy adds long rows faster."""
+    def add_bias(self, block: Block, rows: Array) -> Array:
+        """Add the bias to the products of a block; return them line by line, since NumPy is faster along long rows."""
+        lines = rows.reshape(-1, block.pixels[3] * rows.shape[1])
         if self.bias is not None:
-            lines = rows.reshape(-1, block.pixels[3] * rows.shape[1])
             line = self._line  # which another thread may replace meanwhile
             if line.size < lines.shape[1]:
                 line = self._line = np.tile(self.bias, block.pixels[3])
             lines += line[: lines.shape[1]]
+        return lines
 
 
 class PooledTarget(Target):
@@ -173,7 +175,7 @@ class PooledTarget(Target):
         pairs = window_geometry(size, (2, 2), (2, 2), (0, 0), (1, 1), False)
         max_pool_cpu.pool(best, self.winner[images], pixels, pairs)
         if self.relu:
-            _clip(best)
+            clip_at_zero(best)
 
     def take_tiles(self, block: Block, by_tile: Array) -> None:
         """Take the products of a block by tiles of 2 x 2 pixels: what is pooled lies in four dense arrays already."""
@@ -184,11 +186,4 @@ class PooledTarget(Target):
             pixels += self.bias
         max_pool_cpu.pool_dense(best, winner, pixels)
         if self.relu:
-            _clip(best)
-
-
-def _clip(values: Array) -> None:
-    """ReLU, as the op does it: with an array of zeros NumPy takes half the time that it takes with a number."""
-    zeros = scratch.get("zeros", values.shape, values.dtype)
-    zeros.fill(0)
-    np.maximum(values, zeros, out=values)
+            clip_at_zero(best)

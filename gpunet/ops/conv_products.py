@@ -16,10 +16,9 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from gpunet.backend import CHANNELS_LAST, Array, Backend, blas
 from gpunet.ops import im2col, winograd
+from gpunet.ops.compute import quietly
 from gpunet.ops.conv_blocks import PooledTarget, Target
 from gpunet.ops.geometry import Geometry, channels_last_memory, with_three_axes
 
@@ -96,8 +95,7 @@ class _Cpu(Products):
             return False
         with be.dense_output(y, CHANNELS_LAST) as out:
             target = PooledTarget(channels_last_memory(out), channels_last_memory(winner), b, relu)
-            with np.errstate(all="ignore"):
-                way.forward(target, _memory(be, x), _memory(be, w), g)
+            quietly(way.forward, target, _memory(be, x), _memory(be, w), g)
         return True
 
     def input_gradient(self, be: Backend, gx: Array, gy: Array, w: Array, b: Array | None, g: Geometry) -> None:

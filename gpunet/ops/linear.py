@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from gpunet.backend import CONTIGUOUS, Array, Backend, blas
 from gpunet.backend.kernel_backend import KernelBackend
 from gpunet.errors import ShapeError
 from gpunet.ops import arguments
 from gpunet.ops.base import Op, Out
+from gpunet.ops.elementwise import clip_at_zero
 from gpunet.ops.gemm import gemm
 from gpunet.ops.reduce import sum_to_channels
 
@@ -93,7 +92,7 @@ class Linear(Op):
         if b is not None:
             y += b
         if activation:
-            np.maximum(y, 0, out=y)
+            clip_at_zero(y)
 
     def cuda(self, be: KernelBackend, y: Array, x: Array, w: Array, b: Array | None, **attrs: Any) -> None:
         bias, relu = None if b is None else be.dense(b, CONTIGUOUS), attrs["activation"] == "relu"

@@ -35,14 +35,14 @@ def moments(x: Matrix) -> tuple[Matrix, Matrix]:
 
     def reduce(i: int, rows: Matrix) -> None:
         count, group = len(rows), (i, slice(rows.shape[1] // columns))
-        rough = _sum_rows(rows) / count
+        rough = blas.column_sums(rows) / count
         deviations = np.subtract(rows, rough, out=pool.allocate(rows.shape, rows.dtype))
-        rest = _sum_rows(deviations) / count
+        rest = blas.column_sums(deviations) / count
         deviations *= deviations
         counts[group] = count
         means[group] = rough.reshape(-1, columns)
         means[group] += rest.reshape(-1, columns)
-        squares[group] = (_sum_rows(deviations) - count * rest * rest).reshape(-1, columns)
+        squares[group] = (blas.column_sums(deviations) - count * rest * rest).reshape(-1, columns)
 
     _for_each_block(reduce, [x], [])
     total = max(len(x), 1)
@@ -129,13 +129,6 @@ def _for_each_block(work: Callable[..., None], matrices: Sequence[Matrix], vecto
     blas.parallel(left, lambda _: run(len(blocks) - 1))  # too little for a thread
 
 
-def _sum_rows(rows: Matrix) -> Matrix:
-    """Sum long rows."""
-    out = np.empty((1, rows.shape[1]), rows.dtype)
-    blas.single(np.ones((1, len(rows)), rows.dtype), rows, out)
-    return out
-
-
 def _column_sums(rows: Matrix, columns: int) -> Matrix:
-    """Sum long rows, then, in float64, the parts of the sum that belong to one column."""
-    return np.add.reduce(_sum_rows(rows).reshape(-1, columns), axis=0, dtype=np.float64)
+    """Sum long rows, then the parts of the sum that belong to one column; in float64."""
+    return np.add.reduce(blas.column_sums(rows).reshape(-1, columns), axis=0)

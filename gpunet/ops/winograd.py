@@ -71,7 +71,7 @@ def forward(target: Target, x: Array, w: Array, g: Geometry) -> None:
     def work(task: int) -> None:
         tiles, outputs = blocks[task]
         inputs = _inputs(x, tiles)
-        products = scratch.get("products of tiles", (*inputs.shape[:2], g.outputs), x.dtype)
+        products = scratch.get("columns", (*inputs.shape[:2], g.outputs), x.dtype)  # over what they saw
         blas.single(inputs, kernels, products)
         target.take_tiles(outputs, _add_up(products, tiles))
 
@@ -154,9 +154,9 @@ def _inputs(x: Array, tiles: Block) -> Array:
     images, _, height, width = tiles.pixels
     image, line, pixel, value = slab.strides
     shape, strides = (4, 4, images, height, width, x.shape[4]), (line, pixel, image, 2 * line, 2 * pixel, value)
-    seen = scratch.get("seen by tiles", shape, x.dtype)
+    seen = scratch.get("columns", shape, x.dtype)  # the memory that im2col uses in this thread
     np.copyto(seen, as_strided(slab, shape, strides, writeable=False))
-    places = scratch.get("places of tiles", (16, seen[0, 0].size), x.dtype)
+    places = scratch.get("places", (16, seen[0, 0].size), x.dtype)
     blas.single(_INPUTS.astype(x.dtype), seen.reshape(places.shape), places)
     return places.reshape(16, -1, x.shape[4])
 
