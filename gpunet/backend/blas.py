@@ -291,10 +291,14 @@ def column_sums(rows: Matrix) -> Matrix:
     Args:
         rows: (M, N), rows adjacent in memory.
     """
+    ones = np.ones((1, _ROWS_SUMMED), rows.dtype)
+    if len(rows) <= _ROWS_SUMMED:
+        sums = np.empty((1, rows.shape[1]), rows.dtype)
+        matmul(ones[:, : len(rows)], rows, sums)
+        return sums[0].astype(np.float64)
     count, columns = len(rows) // _ROWS_SUMMED, rows.shape[1]
     whole = count * _ROWS_SUMMED
     sums = np.empty((count + 1, 1, columns), rows.dtype)
-    ones = np.ones((1, _ROWS_SUMMED), rows.dtype)
     with one_blas_thread():
         single(ones, rows[:whole].reshape(count, _ROWS_SUMMED, columns), sums[:count])
         single(ones[:, : len(rows) - whole], rows[whole:], sums[count])
